@@ -1,0 +1,80 @@
+/**
+ * What went wrong, as a word a program can compare. The list is closed: a new word is a new
+ * minor version, and none changes its meaning.
+ */
+export type EventStreamErrorCode =
+  /** An option of `eventSource`, `encodeEvent` or a broker is unknown or has a value it cannot have. */
+  | "ERR_INVALID_OPTION"
+  /** What was given as a source is neither an async iterable, an iterable, nor a function. */
+  | "ERR_INVALID_SOURCE"
+  /** A one-shot iterator or stream reached a second request. */
+  | "ERR_SOURCE_CONSUMED"
+  /** The response had already begun when `eventSource` was asked to answer. */
+  | "ERR_HEADERS_SENT"
+  /** The item is of a type that is no event: `null`, a function, a symbol, bytes where text is needed. */
+  | "ERR_INVALID_ITEM"
+  /** An event has a key that is not one of `data`, `event`, `id`, `retry`, `comment`. */
+  | "ERR_UNKNOWN_FIELD"
+  /** A field is of another type, or holds a character that would forge another field. */
+  | "ERR_INVALID_FIELD"
+  /** An event has no field at all. */
+  | "ERR_EMPTY_EVENT"
+  /** `data` became `undefined`, or no string, or failed, in `serialize`. */
+  | "ERR_UNSERIALIZABLE_DATA"
+  /** A channel's name is not a non-empty string. */
+  | "ERR_INVALID_CHANNEL"
+  /** The channel has been ended. */
+  | "ERR_CHANNEL_ENDED"
+  /** The broker has been closed. */
+  | "ERR_BROKER_CLOSED"
+  /** The broker's store could not be reached, or did not answer in time. */
+  | "ERR_BROKER_UNAVAILABLE"
+  /** The broker's store holds, under this channel's key, something the broker did not write. */
+  | "ERR_FOREIGN_ENTRY";
+
+// The ESM and the CommonJS build each have a class of their own; the brand makes them one to `instanceof`.
+const brand = Symbol.for("express-event-source.EventStreamError");
+
+/**
+ * The one error class of this library: a `TypeError` with a {@link EventStreamErrorCode | code}.
+ * Its text is for the developer; it is never sent to a client.
+ */
+export class EventStreamError extends TypeError {
+  static {
+    Object.defineProperty(this.prototype, brand, { value: true });
+    Object.defineProperty(this.prototype, "name", { value: "EventStreamError", configurable: true, writable: true });
+  }
+
+  /** What went wrong. */
+  readonly code: EventStreamErrorCode;
+
+  /** The event's field or the option that is wrong, where it is one. */
+  readonly field: string | undefined;
+
+  constructor(code: EventStreamErrorCode, message: string, details?: { field?: string; cause?: unknown }) {
+    super(message, details !== undefined && "cause" in details ? { cause: details.cause } : undefined);
+    this.code = code;
+    this.field = details?.field;
+  }
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return typeof value === "object" && value !== null && brand in value;
+  }
+}
+
+/** A value as an error message shows it: its type and the beginning of what it holds, on one line. */
+export function show(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
+  if (typeof value === "function") return value.name === "" ? "a function" : `function ${value.name}`;
+  if (typeof value === "bigint") return `${value}n`;
+  if (typeof value !== "object" || value === null) return String(value);
+  if (Array.isArray(value)) return `an array of ${value.length}`;
+  const name = (value as { constructor?: { name?: unknown } }).constructor?.name;
+  if (typeof name === "string" && name !== "" && name !== "Object") return `an instance of ${name}`;
+  const keys = Object.keys(value);
+  return keys.length === 0 ? "{}" : `{ ${keys.slice(0, 4).join(", ")}${keys.length > 4 ? ", …" : ""} }`;
+}
+
+export function headersSent(): EventStreamError {
+  return new EventStreamError("ERR_HEADERS_SENT", "The response has already begun, so it cannot become an event stream; call eventSource before anything is written.");
+}

@@ -1,0 +1,85 @@
+import type { NextFunction, Request, RequestHandler, Response } from "express";
+import { EventStreamError, headersSent, show } from "./errors.js";
+import type { EventStream } from "./event-stream.js";
+import type { EventStreamItem } from "./format/event.js";
+import { checkOptions, type EventSourceOptions } from "./options.js";
+import { isClientGone } from "./response/client-gone.js";
+import { setHead } from "./response/head.js";
+import { type OpenSource, Session } from "./session.js";
+import { isReadable } from "./source.js";
+
+/** What can be streamed: an async iterable (a generator, a stream, a cursor, …) or an iterable, though not a string. */
+type Readable<Item> = AsyncIterable<Item> | (Iterable<Item> & object);
+
+/**
+ * Where a stream's items come from: something that can be iterated once for each request, or, for
+ * everything else, a function that is called for each request and returns one. `null` and `undefined`
+ * mean that there is nothing to stream: the answer is 204, and an EventSource does not come back.
+ */
+export type EventStreamSource<Item = EventStreamItem, Params = Record<string, string>> =
+  | Readable<Item>
+  | ((req: Request<Params>, stream: EventStream) => Readable<Item> | null | undefined | PromiseLike<Readable<Item> | null | undefined>);
+
+/** How the source's items become events: by themselves, or through `toEvent`. */
+type WithToEvent<Item> = EventSourceOptions<Item> & { readonly toEvent: (value: Item) => EventStreamItem };
+
+/**
+ * Answers a request with an event stream: each item of `source` becomes one event.
+ *
+ * The returned handler is an ordinary Express `RequestHandler`: give it to a route, or call it with
+ * `(req, res, next)` at the end of a handler of your own, for any method, the body parsed or not. Its promise
+ * resolves when the stream has ended, whatever the reason, and never rejects: errors go to `next`.
+ *
+ * - The head goes out with the first event, or after one turn of the event loop. A source that fails before gets an
+ *   ordinary HTTP error through `next(error)`; one that is empty by then gets 204, which stops an EventSource.
+ * - The next item is asked for when the client has room for it.
+ * - When the client leaves, `stream.signal` aborts and the iterator's `return()` is called.
+ * - When the source ends, the response ends. A browser's EventSource takes that for a loss and comes back, with
+ *   `Last-Event-ID`: answer `null` then if nothing is left.
+ *
+ * @param source an async iterable, an iterable, or `(req, stream) =>` one of those, `null`, or a promise
+ * @param options see {@link EventSourceOptions}
+ * @throws {EventStreamError} at once, for a source or an option that cannot be one
+ * @example app.get("/time", eventSource(async function* (req, { signal }) { … }))
+ */
+export function eventSource<Params = Record<string, string>, Item extends EventStreamItem = EventStreamItem>(
+  source: EventStreamSource<Item, Params>,
+  options?: EventSourceOptions<Item>,
+): RequestHandler<Params>;
+export function eventSource<Params = Record<string, string>, Item = unknown>(
+  source: EventStreamSource<Item, Params>,
+  options: WithToEvent<Item>,
+): RequestHandler<Params>;
+export function eventSource(source: unknown, options: unknown = {}): RequestHandler {
+  if (typeof source !== "function" && !isReadable(source)) {
+    throw new EventStreamError("ERR_INVALID_SOURCE", `The source of eventSource is ${show(source)}; it must be an async iterable, an iterable, or a function that returns one.`);
+  }
+  const settings = checkOptions(options);
+  const open: OpenSource = typeof source === "function" ? (source as OpenSource) : () => source;
+
+  return function eventSourceHandler(req: Request, res: Response, next: NextFunction): Promise<void> {
+    return new Promise((resolve) => {
+      if (isClientGone(req, res)) {
+        resolve();
+      } else if (res.headersSent) {
+        resolve(next(headersSent()));
+      } else if (req.method === "HEAD") {
+        setHead(res, settings.status, settings.headers);
+        res.end();
+        resolve();
+      } else {
+        new Session(req, res, settings, (errors) => {
+          if (errors.length > 0) next(forNext(errors));
+          resolve();
+        }).run(open);
+      }
+    });
+  };
+}
+
+/** One error for `next`, which is called once. What is no error is wrapped: `next("route")` and `next()` mean something else. */
+function forNext(errors: unknown[]): Error {
+  const [error] = errors;
+  if (errors.length > 1) return new AggregateError(errors, "An event stream failed, and so did a hook that was called because of it.");
+  return error instanceof Error ? error : new Error(`An event stream failed: ${show(error)} was thrown.`, { cause: error });
+}

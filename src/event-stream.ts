@@ -1,0 +1,36 @@
+import type { Response } from "express";
+import type { LazySignal } from "./response/lazy-signal.js";
+
+/** One stream, as its source function sees it. */
+export interface EventStream {
+  /**
+   * Aborts when nothing more can be sent: the client left, time is up, the server closed. Its
+   * `reason` is the {@link CloseReason}. Hand it to whatever the source waits for: a generator that
+   * waits on something else cannot be ended before that has come.
+   */
+  readonly signal: AbortSignal;
+  /** Aborts when the server begins to close: for `shutdownGracePeriod` a farewell can still be sent. */
+  readonly shutdown: AbortSignal;
+  /**
+   * The `id` of the last event that the client got before it lost its connection: the request's
+   * header `Last-Event-ID`, decoded as UTF-8. `undefined` where there is none, or an empty one. It
+   * is the client's word: check it like any other input.
+   */
+  readonly lastEventId: string | undefined;
+  /** Express's response, for what the application keeps there (`response.locals`). Do not write to it. */
+  readonly response: Response;
+}
+
+/** The properties are the object's own, so that `{ ...stream, from: "start" }` has them all. */
+export function createEventStream(ended: LazySignal, shutdown: LazySignal, lastEventId: string | undefined, response: Response): EventStream {
+  return {
+    get signal() {
+      return ended.signal;
+    },
+    get shutdown() {
+      return shutdown.signal;
+    },
+    lastEventId,
+    response,
+  };
+}

@@ -1,0 +1,6 @@
+export { EventStreamError } from "./errors.js";
+export { eventSource, type EventStreamSource } from "./event-source.js";
+export type { EventStream } from "./event-stream.js";
+export { encodeEvent } from "./format/encode.js";
+export type { EventStreamItem, ServerSentEvent } from "./format/event.js";
+export type { CloseReason, EventSourceOptions, StreamSummary } from "./options.js";

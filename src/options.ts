@@ -1,0 +1,255 @@
+import { validateHeaderName, validateHeaderValue } from "node:http";
+import { EventStreamError, show } from "./errors.js";
+import type { EventStream } from "./event-stream.js";
+import { checkLineEnding, checkSerialize } from "./format/encode.js";
+import type { EventStreamItem, LineEnding, Serialize, ServerSentEvent } from "./format/event.js";
+import type { HeadersInit } from "./response/head.js";
+
+/** Why a stream ended. */
+export type CloseReason =
+  /** The source ended, and the client has been sent everything. */
+  | "completed"
+  /** The client left. */
+  | "disconnected"
+  /** The client took nothing for `sendTimeout`. */
+  | "timeout"
+  /** `maxDuration` passed. */
+  | "expired"
+  /** The server closed, or `shutdownSignal` aborted. */
+  | "shutdown"
+  /** The source, `toEvent`, `serialize`, `ping` or an item failed. */
+  | "error";
+
+/** What `onClose` is told about a stream that has ended. */
+export interface StreamSummary {
+  readonly reason: CloseReason;
+  /** What failed, where the reason is `"error"`. */
+  readonly error?: unknown;
+  /** How many items of the source were sent. Pings and the first `retry` do not count. */
+  readonly events: number;
+  /** How many bytes were written, pings included, the head and any compression aside. */
+  readonly bytes: number;
+  /** Milliseconds from the head to the end. */
+  readonly duration: number;
+}
+
+/**
+ * How a stream behaves. Every option is optional; all are checked when `eventSource` is called.
+ * `Item` is what the source yields.
+ */
+export interface EventSourceOptions<Item = EventStreamItem> {
+  /**
+   * The HTTP status, 200 to 599, of an answer that may have a body. An EventSource takes 200 alone:
+   * anything else stops it for good.
+   *
+   * @default 200
+   */
+  readonly status?: number | undefined;
+  /**
+   * Headers to add. They are stronger than the library's own, `undefined` removes one, and an array
+   * sends one line for each value (`Set-Cookie`).
+   *
+   * @example { "Cache-Control": "public, max-age=29", "X-Accel-Buffering": undefined }
+   */
+  readonly headers?: HeadersInit | undefined;
+  /**
+   * Milliseconds between pings, strictly periodic, the first one interval after the head. They keep
+   * proxies from closing an idle connection and show the server that a client has gone. `false` or 0: none.
+   *
+   * @default 15_000
+   */
+  readonly pingInterval?: number | false | undefined;
+  /**
+   * Makes each ping. A comment is not seen by the page; an event is.
+   *
+   * @default () => ({ comment: "ping" })
+   */
+  readonly ping?: (() => EventStreamItem) | undefined;
+  /**
+   * The reconnection time, whole milliseconds ≥ 0, that is sent before the first event: how long the browser
+   * waits before it comes back. A function is called for each stream, for example to spread clients out.
+   *
+   * @default none: the browser's own, about 3 s
+   */
+  readonly retry?: number | (() => number) | undefined;
+  /** Turns what the source yields into an event. Needed where the source yields objects of your own. */
+  readonly toEvent?: ((value: Item) => EventStreamItem) | undefined;
+  /**
+   * Turns `data` that is not a string into one.
+   *
+   * @default JSON.stringify
+   */
+  readonly serialize?: Serialize | undefined;
+  /**
+   * How each line of the stream ends. `"\r"` is for completeness: some parsers hold each event back
+   * until the byte after it.
+   *
+   * @default "\n"
+   */
+  readonly lineEnding?: LineEnding | undefined;
+  /**
+   * Milliseconds after which a client that takes nothing of what is there for it is cut off. `false`: never.
+   *
+   * @default 30_000
+   */
+  readonly sendTimeout?: number | false | undefined;
+  /**
+   * Milliseconds after which a stream ends, busy or idle: at a random moment in the last tenth, so that clients come
+   * back spread out.
+   *
+   * @default none: no limit
+   */
+  readonly maxDuration?: number | undefined;
+  /** Begins the shutdown of the streams when it aborts; a stream that comes later is told to come back. */
+  readonly shutdownSignal?: AbortSignal | undefined;
+  /**
+   * Whether `server.close()` begins the shutdown of the server's streams. Without it `close` waits until they end by themselves.
+   *
+   * @default true
+   */
+  readonly endOnServerClose?: boolean | undefined;
+  /**
+   * Milliseconds from `stream.shutdown` to `stream.signal`: the time that a source has for a farewell.
+   *
+   * @default 0
+   */
+  readonly shutdownGracePeriod?: number | undefined;
+  /**
+   * Called for an error after the head has been sent. The event that it returns is sent before the
+   * response ends. Without one the connection is cut, so that the client sees a failure, and the
+   * error goes to `next`.
+   */
+  readonly onError?: ((error: unknown, stream: EventStream) => ServerSentEvent | void) | undefined;
+  /** Called exactly once for each stream whose head was sent, when it has ended. What it throws goes to `next`. */
+  readonly onClose?: ((summary: StreamSummary) => void) | undefined;
+}
+
+/** Options with their defaults, checked. */
+export interface Settings {
+  readonly status: number;
+  readonly headers: HeadersInit;
+  readonly pingInterval: number | false;
+  readonly ping: () => EventStreamItem;
+  readonly retry: number | (() => number) | undefined;
+  readonly toEvent: ((value: never) => EventStreamItem) | undefined;
+  readonly serialize: Serialize;
+  readonly lineEnding: LineEnding;
+  readonly sendTimeout: number | false;
+  readonly maxDuration: number | undefined;
+  readonly shutdownSignal: AbortSignal | undefined;
+  readonly endOnServerClose: boolean;
+  readonly shutdownGracePeriod: number;
+  readonly onError: ((error: unknown, stream: EventStream) => ServerSentEvent | void) | undefined;
+  readonly onClose: ((summary: StreamSummary) => void) | undefined;
+}
+
+const ping: ServerSentEvent = { comment: "ping" };
+
+const defaults: Settings = {
+  status: 200,
+  headers: {},
+  pingInterval: 15_000,
+  ping: () => ping,
+  retry: undefined,
+  toEvent: undefined,
+  serialize: JSON.stringify,
+  lineEnding: "\n",
+  sendTimeout: 30_000,
+  maxDuration: undefined,
+  shutdownSignal: undefined,
+  endOnServerClose: true,
+  shutdownGracePeriod: 0,
+  onError: undefined,
+  onClose: undefined,
+};
+
+/** A timer of Node's over this many milliseconds fires at once. */
+const longestDelay = 2 ** 31 - 1;
+
+const checks: { readonly [Name in keyof Settings]: (value: unknown, name: string) => void } = {
+  status: checkStatus,
+  headers: checkHeaders,
+  pingInterval: (value, name) => value === 0 || value === false || checkDelay(value, name, 'a number of milliseconds up to 2147483647, or false for none'),
+  ping: checkFunction,
+  retry: (value, name) => typeof value === "function" || checkDelay(value, name, "a whole number of milliseconds ≥ 0 or a function that returns one", Number.isSafeInteger(value) && (value as number) >= 0),
+  toEvent: checkFunction,
+  serialize: checkSerialize,
+  lineEnding: checkLineEnding,
+  sendTimeout: (value, name) => value === false || checkDelay(value, name, "a number of milliseconds from 1 to 2147483647, or false for never"),
+  maxDuration: (value, name) => checkDelay(value, name, "a number of milliseconds from 1 to 2147483647"),
+  shutdownSignal: checkSignal,
+  endOnServerClose: (value, name) => typeof value === "boolean" || invalid(name, value, "true or false"),
+  shutdownGracePeriod: (value, name) => value === 0 || checkDelay(value, name, "a number of milliseconds from 0 to 2147483647"),
+  onError: checkFunction,
+  onClose: checkFunction,
+};
+
+/**
+ * Checks options and fills in the defaults.
+ *
+ * @throws {EventStreamError} `ERR_INVALID_OPTION`, naming the option and its value
+ */
+export function checkOptions(options: unknown): Settings {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw new EventStreamError("ERR_INVALID_OPTION", `The options of eventSource are ${show(options)}; they must be an object.`);
+  }
+  const given: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(checks, name)) {
+      throw new EventStreamError("ERR_INVALID_OPTION", `eventSource has no option "${name}" (its value is ${show(value)}); it has ${Object.keys(checks).join(", ")}.`, { field: name });
+    }
+    if (value === undefined) continue;
+    checks[name as keyof Settings](value, name);
+    given[name] = value;
+  }
+  return { ...defaults, ...given };
+}
+
+function invalid(name: string, value: unknown, must: string, cause?: unknown): never {
+  throw new EventStreamError("ERR_INVALID_OPTION", `The option ${name} is ${show(value)}; it must be ${must}.`, { field: name, ...(cause === undefined ? {} : { cause }) });
+}
+
+function checkDelay(value: unknown, name: string, must: string, valid: boolean = typeof value === "number" && value >= 1 && value <= longestDelay): void {
+  if (!valid) invalid(name, value, must);
+}
+
+function checkFunction(value: unknown, name: string): void {
+  if (typeof value !== "function") invalid(name, value, "a function");
+}
+
+function checkStatus(value: unknown, name: string): void {
+  const hasBody = Number.isInteger(value) && (value as number) >= 200 && (value as number) <= 599 && value !== 204 && value !== 205 && value !== 304;
+  if (!hasBody) invalid(name, value, "a status from 200 to 599 that has a body (a source that is null answers 204)");
+}
+
+function checkSignal(value: unknown, name: string): void {
+  const signal = value as Partial<AbortSignal> | null;
+  if (typeof signal !== "object" || signal === null || typeof signal.aborted !== "boolean" || typeof signal.addEventListener !== "function") {
+    invalid(name, value, "an AbortSignal");
+  }
+}
+
+/** These describe a body whose length and coding are not the caller's to say. */
+const framing = new Set(["content-length", "transfer-encoding"]);
+
+function checkHeaders(value: unknown, name: string): void {
+  const prototype: unknown = typeof value === "object" && value !== null ? Object.getPrototypeOf(value) : undefined;
+  if (prototype !== null && prototype !== Object.prototype) {
+    invalid(name, value, "a plain object such as { \"Cache-Control\": \"no-cache\" } (Object.fromEntries makes one of Headers or a Map)");
+  }
+  for (const [header, given] of Object.entries(value as object)) {
+    const option = `${name}[${JSON.stringify(header)}]`;
+    if (framing.has(header.toLowerCase())) invalid(option, given, "left out: the length of a stream is not known");
+    const values: unknown[] = Array.isArray(given) ? given : [given];
+    try {
+      validateHeaderName(header);
+      for (const one of values) {
+        if (one === undefined && !Array.isArray(given)) continue;
+        if (typeof one !== "string" && typeof one !== "number") throw new TypeError(`${show(one)} is no header value`);
+        validateHeaderValue(header, String(one));
+      }
+    } catch (cause) {
+      invalid(option, given, "a string, a number, an array of strings, or undefined to remove it, with a valid name and only characters that a header may have", cause);
+    }
+  }
+}

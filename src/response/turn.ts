@@ -1,0 +1,41 @@
+/**
+ * Turns of the event loop, and how long the present one has lasted.
+ *
+ * Promises that are ready at once run before the loop turns: a source that is always ready would
+ * keep timers and every other connection waiting for ever. So the streams of a process share one
+ * allowance a turn, and who finds it spent waits for the next turn.
+ */
+
+// Taken at load: under fake timers the loop turns all the same, and work takes its real time.
+const { setImmediate, clearImmediate } = globalThis;
+const now = performance.now.bind(performance);
+
+const allowance = 10; // ms
+
+let began = 0;
+let next: Promise<void> | undefined;
+
+/** Whether streams have worked for so long in this turn that they owe the loop one. */
+export function isTurnSpent(): boolean {
+  if (next !== undefined) return now() - began >= allowance;
+  began = now();
+  next = new Promise((resolve) => {
+    setImmediate(() => {
+      next = undefined;
+      resolve();
+    });
+  });
+  return false;
+}
+
+/** Resolves in the next turn: one promise for all who wait. */
+export function nextTurn(): Promise<void> {
+  if (next === undefined) isTurnSpent();
+  return next as Promise<void>;
+}
+
+/** Calls `callback` in the next turn, unless the function it returns is called before. */
+export function inNextTurn(callback: () => void): () => void {
+  const immediate = setImmediate(callback);
+  return () => clearImmediate(immediate);
+}

@@ -1,0 +1,70 @@
+import { connect, type Socket } from "node:net";
+import { onTestFinished } from "vitest";
+
+/** A client that sees the very bytes, and can stop reading, half-close or reset. */
+export class RawClient {
+  readonly socket: Socket;
+  /** Everything that came, head included, as latin1, so that one character is one byte. */
+  received = "";
+  #isOver = false;
+  #look: (() => void) | undefined;
+
+  constructor(port: number) {
+    this.socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+    this.socket.setEncoding("latin1");
+    this.socket.on("data", (text: string) => {
+      this.received += text;
+      this.#look?.();
+    });
+    const over = () => {
+      this.#isOver = true;
+      this.#look?.();
+    };
+    this.socket.on("end", over).on("close", over).on("error", over);
+    onTestFinished(() => void this.socket.destroy());
+  }
+
+  /** Sends a request with an optional body. */
+  request(method: string, path: string, headers: Record<string, string> = {}, body = ""): this {
+    const length = body === "" ? {} : { "Content-Length": String(Buffer.byteLength(body)) };
+    const lines = Object.entries({ Host: "127.0.0.1", ...length, ...headers }).map(([name, value]) => `${name}: ${value}`);
+    this.socket.write(`${method} ${path} HTTP/1.1\r\n${lines.join("\r\n")}\r\n\r\n${body}`);
+    return this;
+  }
+
+  /** Resolves when what was received contains `text`; rejects when the connection ends before. */
+  until(text: string | RegExp): Promise<string> {
+    const isThere = () => (typeof text === "string" ? this.received.includes(text) : text.test(this.received));
+    return new Promise((resolve, reject) => {
+      this.#look = () => {
+        if (isThere()) resolve(this.received);
+        else if (this.#isOver) reject(new Error(`The connection ended before ${String(text)} came; it brought:\n${this.received}`));
+      };
+      this.#look();
+    });
+  }
+
+  /** Resolves with everything when the server has ended or cut the connection. */
+  ended(): Promise<string> {
+    return new Promise((resolve) => {
+      this.#look = () => {
+        if (this.#isOver) resolve(this.received);
+      };
+      this.#look();
+    });
+  }
+
+  /** The body with chunked transfer coding taken off; a last chunk that is cut short is left out. */
+  get body(): string {
+    let rest = this.received.slice(this.received.indexOf("\r\n\r\n") + 4);
+    let body = "";
+    for (let match = /^([0-9a-f]+)\r\n/i.exec(rest); match !== null; match = /^([0-9a-f]+)\r\n/i.exec(rest)) {
+      const length = Number.parseInt(match[1] as string, 16);
+      const start = match[0].length;
+      if (length === 0 || rest.length < start + length) break;
+      body += rest.slice(start, start + length);
+      rest = rest.slice(start + length + 2);
+    }
+    return Buffer.from(body, "latin1").toString("utf8");
+  }
+}

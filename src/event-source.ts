@@ -1,4 +1,4 @@
-import type { NextFunction, Request, RequestHandler, Response } from "express";
+import type { NextFunction, Request, Response } from "express";
 import { EventStreamError, headersSent, show } from "./errors.js";
 import type { EventStream } from "./event-stream.js";
 import type { EventStreamItem } from "./format/event.js";
@@ -8,8 +8,8 @@ import { setHead } from "./response/head.js";
 import { type OpenSource, Session } from "./session.js";
 import { isReadable } from "./source.js";
 
-/** What can be streamed: an async iterable (a generator, a stream, a cursor, …) or an iterable, though not a string. */
-type Readable<Item> = AsyncIterable<Item> | (Iterable<Item> & object);
+/** What can be streamed: an async iterable (a generator, a stream, a cursor, …) or an iterable, of promises too, though not a string. */
+type Readable<Item> = AsyncIterable<Item> | (Iterable<Item | PromiseLike<Item>> & object);
 
 /**
  * Where a stream's items come from: something that can be iterated once for each request, or, for
@@ -21,7 +21,15 @@ export type EventStreamSource<Item = EventStreamItem, Params = Record<string, st
   | ((req: Request<Params>, stream: EventStream) => Readable<Item> | null | undefined | PromiseLike<Readable<Item> | null | undefined>);
 
 /** How the source's items become events: by themselves, or through `toEvent`. */
-type WithToEvent<Item> = EventSourceOptions<Item> & { readonly toEvent: (value: Item) => EventStreamItem };
+interface WithToEvent<Item> extends EventSourceOptions<Item> {
+  readonly toEvent: (value: Item) => EventStreamItem;
+}
+
+/**
+ * A `RequestHandler` for routes with these parameters, which a handler of any other route may call too. Its promise
+ * is a promise under `@types/express` 4 as well, where a `RequestHandler` returns nothing.
+ */
+type Handler<Params> = (req: Request<Params> | Request<object>, res: Response, next: NextFunction) => Promise<void>;
 
 /**
  * Answers a request with an event stream: each item of `source` becomes one event.
@@ -42,22 +50,22 @@ type WithToEvent<Item> = EventSourceOptions<Item> & { readonly toEvent: (value: 
  * @throws {EventStreamError} at once, for a source or an option that cannot be one
  * @example app.get("/time", eventSource(async function* (req, { signal }) { … }))
  */
-export function eventSource<Params = Record<string, string>, Item extends EventStreamItem = EventStreamItem>(
-  source: EventStreamSource<Item, Params>,
-  options?: EventSourceOptions<Item>,
-): RequestHandler<Params>;
 export function eventSource<Params = Record<string, string>, Item = unknown>(
   source: EventStreamSource<Item, Params>,
   options: WithToEvent<Item>,
-): RequestHandler<Params>;
-export function eventSource(source: unknown, options: unknown = {}): RequestHandler {
+): Handler<Params>;
+export function eventSource<Params = Record<string, string>, Item extends EventStreamItem = EventStreamItem>(
+  source: EventStreamSource<Item, Params>,
+  options?: EventSourceOptions<Item>,
+): Handler<Params>;
+export function eventSource(source: unknown, options: unknown = {}): Handler<unknown> {
   if (typeof source !== "function" && !isReadable(source)) {
     throw new EventStreamError("ERR_INVALID_SOURCE", `The source of eventSource is ${show(source)}; it must be an async iterable, an iterable, or a function that returns one.`);
   }
   const settings = checkOptions(options);
   const open: OpenSource = typeof source === "function" ? (source as OpenSource) : () => source;
 
-  return function eventSourceHandler(req: Request, res: Response, next: NextFunction): Promise<void> {
+  return function eventSourceHandler(req, res, next) {
     return new Promise((resolve) => {
       if (isClientGone(req, res)) {
         resolve();
@@ -68,7 +76,7 @@ export function eventSource(source: unknown, options: unknown = {}): RequestHand
         res.end();
         resolve();
       } else {
-        new Session(req, res, settings, (errors) => {
+        new Session(req as Request, res, settings, (errors) => {
           if (errors.length > 0) next(forNext(errors));
           resolve();
         }).run(open);

@@ -1,5 +1,4 @@
 import type { Response } from "express";
-import type { LazySignal } from "./response/lazy-signal.js";
 
 /** One stream, as its source function sees it. */
 export interface EventStream {
@@ -22,7 +21,7 @@ export interface EventStream {
 }
 
 /** The properties are the object's own, so that `{ ...stream, from: "start" }` has them all. */
-export function createEventStream(ended: LazySignal, shutdown: LazySignal, lastEventId: string | undefined, response: Response): EventStream {
+export function createEventStream(ended: { readonly signal: AbortSignal }, shutdown: { readonly signal: AbortSignal }, lastEventId: string | undefined, response: Response): EventStream {
   return {
     get signal() {
       return ended.signal;

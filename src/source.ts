@@ -1,10 +1,35 @@
 import { EventStreamError, show } from "./errors.js";
 
-/** What a stream reads from: one item after the other, until `done`. */
-export interface SourceReader {
-  next(): PromiseLike<IteratorResult<unknown>> | IteratorResult<unknown>;
-  /** Says that no more will be asked for. Never throws, and nobody waits for it: a generator that is awaiting cannot run it yet. */
-  return(): void;
+/** What a stream reads from: one item after the other. */
+export class SourceReader {
+  /** Asks for the next item. */
+  readonly next: () => PromiseLike<IteratorResult<unknown>> | IteratorResult<unknown>;
+  #leave: (() => unknown) | undefined;
+
+  constructor(next: SourceReader["next"], leave: () => unknown) {
+    this.next = next;
+    this.#leave = leave;
+  }
+
+  /** Notes that the source ended, or threw, by itself: there is nothing to return from. */
+  ended(): void {
+    this.#leave = undefined;
+  }
+
+  /**
+   * Says, once, that no more will be asked for. Never throws, and nobody waits for it: a generator that is awaiting
+   * cannot run it yet.
+   */
+  return(): void {
+    const leave = this.#leave;
+    this.#leave = undefined;
+    try {
+      const left = leave?.();
+      if (isThenable(left)) left.then(undefined, () => {});
+    } catch {
+      // Nobody is left who could use it: the stream has ended, and it has been said why.
+    }
+  }
 }
 
 /** Whether `value` can be read at all. Strings and bytes can be iterated too, but nobody means their letters. */
@@ -26,11 +51,8 @@ export function readSource(source: unknown): SourceReader {
     throw new EventStreamError("ERR_INVALID_SOURCE", `The source is ${show(source)}; it must be an async iterable (a generator, a stream, …), an iterable, or null for nothing.`);
   }
   if (isWebStream(source)) return webStreamReader(claim(source));
-  if (Symbol.asyncIterator in source) {
-    const stream = isNodeStream(source) ? claim(source) : undefined;
-    const iterator = (source as AsyncIterable<unknown>)[Symbol.asyncIterator]();
-    return asyncReader(claim(iterator), stream);
-  }
+  if (isNodeStream(source)) return nodeStreamReader(claim(source));
+  if (Symbol.asyncIterator in source) return asyncReader(claim((source as AsyncIterable<unknown>)[Symbol.asyncIterator]()));
   return syncReader(claim((source as Iterable<unknown>)[Symbol.iterator]()));
 }
 
@@ -42,51 +64,40 @@ function claim<T extends object>(iterator: T): T {
   return iterator;
 }
 
-function asyncReader(iterator: AsyncIterator<unknown>, stream: NodeStream | undefined): SourceReader {
-  return {
-    next: () => iterator.next(),
-    return() {
-      letGo(() => iterator.return?.());
-      // The iterator of a stream that waits for data cannot return yet, and the producer would never hear of it.
-      stream?.destroy();
-    },
-  };
+function asyncReader(iterator: AsyncIterator<unknown>): SourceReader {
+  return new SourceReader(() => iterator.next(), () => iterator.return?.());
 }
 
 function syncReader(iterator: Iterator<unknown>): SourceReader {
-  return {
-    // As `for await` does it: an iterable of promises is an iterable of what they promise.
-    next() {
-      const result = iterator.next();
-      if (result.done === true || !isThenable(result.value)) return result;
-      return result.value.then((value) => ({ done: false, value }));
-    },
-    return: () => letGo(() => iterator.return?.()),
+  // As `for await` does it: an iterable of promises is an iterable of what they promise.
+  const next = (): ReturnType<SourceReader["next"]> => {
+    const result = iterator.next();
+    if (result.done === true || !isThenable(result.value)) return result;
+    return result.value.then((value) => ({ done: false, value }));
   };
+  return new SourceReader(next, () => iterator.return?.());
 }
 
-/** Read by hand: the stream's own iterator cannot cancel it while a read is pending. */
+/** While the stream waits for data its iterator cannot return, and the producer would never hear that nobody listens. */
+function nodeStreamReader(stream: NodeStream): SourceReader {
+  const iterator = stream[Symbol.asyncIterator]();
+  return new SourceReader(() => iterator.next(), () => {
+    stream.destroy();
+    return iterator.return?.();
+  });
+}
+
+/** Read by hand, for the same reason: only a reader can cancel a stream while a read is pending. */
 function webStreamReader(stream: ReadableStream): SourceReader {
   const reader = stream.getReader();
-  return {
-    next: () => reader.read() as Promise<IteratorResult<unknown>>,
-    return: () => letGo(() => reader.cancel()),
-  };
+  return new SourceReader(() => reader.read() as Promise<IteratorResult<unknown>>, () => reader.cancel());
 }
 
-function letGo(end: () => unknown): void {
-  try {
-    const ended = end();
-    if (isThenable(ended)) ended.then(undefined, () => {});
-  } catch {
-    // Nobody is left who could use it: the stream has ended, and it has been said why.
-  }
-}
-
-type NodeStream = object & { destroy(): unknown };
+type NodeStream = AsyncIterable<unknown> & { destroy(): unknown; pipe: unknown };
 
 function isNodeStream(value: object): value is NodeStream {
-  return typeof (value as Partial<NodeStream>).destroy === "function" && typeof (value as { pipe?: unknown }).pipe === "function";
+  const stream = value as Partial<NodeStream>;
+  return Symbol.asyncIterator in value && typeof stream.destroy === "function" && typeof stream.pipe === "function";
 }
 
 function isWebStream(value: object): value is ReadableStream {

@@ -1,0 +1,74 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { onClientGone } from "./client-gone.js";
+import { inNextTurn } from "./turn.js";
+import { FrameWriter } from "./writer.js";
+
+/** How long `compression` has to hand over what it was given before the connection is cut. */
+const compressionLimit = 100;
+
+/** What can happen to a connection. Each may be called more than once, until `close`. */
+export interface ConnectionEvents {
+  /** The client has been given everything. */
+  finished(): void;
+  /** The client left. */
+  gone(): void;
+  /** The client took nothing for too long. */
+  stalled(): void;
+  /** The response failed. */
+  failed(error: unknown): void;
+}
+
+/** The client's side of a stream: what is written to it, and the ways it can end. */
+export class Connection {
+  readonly writer: FrameWriter;
+  readonly #req: IncomingMessage;
+  readonly #res: ServerResponse;
+  readonly #events: ConnectionEvents;
+  readonly #forgetGone: () => void;
+  #cancelCut: (() => void) | undefined;
+
+  constructor(req: IncomingMessage, res: ServerResponse, sendTimeout: number | false, events: ConnectionEvents) {
+    this.#req = req;
+    this.#res = res;
+    this.#events = events;
+    this.writer = new FrameWriter(res, sendTimeout, events.stalled);
+    this.#forgetGone = onClientGone(req, res, events.gone);
+    res.on("finish", events.finished);
+    res.on("error", events.failed);
+  }
+
+  /** Cuts it at once. */
+  cut(): void {
+    this.#res.destroy();
+  }
+
+  /** Cuts it, so that the client sees a failure, after what was written before has left. */
+  cutSoon(): void {
+    this.writer.stop();
+    const { socket } = this.#req;
+    const cut = (): void => socket.destroySoon();
+    if (this.#res.socket === null) {
+      this.cut();
+    } else if (this.#res.hasHeader("Content-Encoding")) {
+      const timer = setTimeout(cut, compressionLimit);
+      this.#cancelCut = () => clearTimeout(timer);
+    } else {
+      // Node has it corked until the end of this tick.
+      this.#cancelCut = inNextTurn(cut);
+    }
+  }
+
+  /** Ends the connection too, when the response has ended: one that is kept alive would hold a closing server open. */
+  hangUp(): void {
+    this.#req.socket.destroySoon();
+  }
+
+  /** Lets everything go that waits for something to happen to it. */
+  close(): void {
+    this.#forgetGone();
+    this.#res.off("finish", this.#events.finished);
+    this.#res.off("error", this.#events.failed);
+    this.#cancelCut?.();
+    this.writer.close();
+  }
+}

@@ -12,7 +12,7 @@ export class EncodedEvent {
   }
 
   /** The frame of `event`, if it carries one. */
-  static frameOf(event: object): string | undefined {
+  static frameOf(this: void, event: object): string | undefined {
     return #frame in event ? event.#frame : undefined;
   }
 }

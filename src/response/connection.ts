@@ -9,13 +9,13 @@ const compressionLimit = 100;
 /** What can happen to a connection. Each may be called more than once, until `close`. */
 export interface ConnectionEvents {
   /** The client has been given everything. */
-  finished(): void;
+  readonly finished: () => void;
   /** The client left. */
-  gone(): void;
+  readonly gone: () => void;
   /** The client took nothing for too long. */
-  stalled(): void;
+  readonly stalled: () => void;
   /** The response failed. */
-  failed(error: unknown): void;
+  readonly failed: (error: unknown) => void;
 }
 
 /** The client's side of a stream: what is written to it, and the ways it can end. */

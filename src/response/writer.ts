@@ -1,4 +1,5 @@
 import type { ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { every } from "./metronome.js";
 
 /** `compression()` gives the response this method; without the call it holds every event back. */
@@ -170,7 +171,7 @@ export class FrameWriter {
  * looks at the same field. Where there is none, progress shows at the end of each write.
  */
 function taken(res: ServerResponse): number {
-  const socket = res.socket as (NonNullable<ServerResponse["socket"]> & { _handle?: { writeQueueSize?: number } | null }) | null;
+  const socket: (Socket & { _handle?: { writeQueueSize?: number } | null }) | null = res.socket;
   if (socket === null) return 0;
   return socket.bytesWritten - res.writableLength - (socket._handle?.writeQueueSize ?? 0);
 }

@@ -45,8 +45,7 @@ export class Connection {
   /** Cuts it, so that the client sees a failure, after what was written before has left. */
   cutSoon(): void {
     this.writer.stop();
-    const { socket } = this.#req;
-    const cut = (): void => socket.destroySoon();
+    const cut = (): void => this.hangUp();
     if (this.#res.socket === null) {
       this.cut();
     } else if (this.#res.hasHeader("Content-Encoding")) {

@@ -36,7 +36,7 @@ export type EventStreamErrorCode =
 const brand = Symbol.for("express-event-source.EventStreamError");
 
 /**
- * The one error class of this library: a `TypeError` with a {@link EventStreamErrorCode | code}.
+ * The one error class of this library: a `TypeError` with a closed list of codes.
  * Its text is for the developer; it is never sent to a client.
  */
 export class EventStreamError extends TypeError {
@@ -71,7 +71,7 @@ export function show(value: unknown): string {
   if (Array.isArray(value)) return `an array of ${value.length}`;
   const name = (value as { constructor?: { name?: unknown } }).constructor?.name;
   if (typeof name === "string" && name !== "" && name !== "Object") return `an instance of ${name}`;
-  const keys = Object.keys(value);
+  const keys = Object.keys(value).map((key) => (/^[\w$]{1,60}$/.test(key) ? key : show(key)));
   return keys.length === 0 ? "{}" : `{ ${keys.slice(0, 4).join(", ")}${keys.length > 4 ? ", …" : ""} }`;
 }
 

@@ -60,7 +60,7 @@ export function eventSource<Params = Record<string, string>, Item extends EventS
 ): Handler<Params>;
 export function eventSource(source: unknown, options: unknown = {}): Handler<unknown> {
   if (typeof source !== "function" && !isReadable(source)) {
-    throw new EventStreamError("ERR_INVALID_SOURCE", `The source of eventSource is ${show(source)}; it must be an async iterable, an iterable, or a function that returns one.`);
+    throw new EventStreamError("ERR_INVALID_SOURCE", `The source of eventSource is ${show(source)}; it must be an async iterable, an iterable, or a function that returns one or a promise of one.`);
   }
   const settings = checkOptions(options);
   const open: OpenSource = typeof source === "function" ? (source as OpenSource) : () => source;

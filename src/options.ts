@@ -196,7 +196,7 @@ export function checkOptions(options: unknown): Settings {
   const given: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(checks, name)) {
-      throw new EventStreamError("ERR_INVALID_OPTION", `eventSource has no option "${name}" (its value is ${show(value)}); it has ${Object.keys(checks).join(", ")}.`, { field: name });
+      throw new EventStreamError("ERR_INVALID_OPTION", `eventSource has no option ${show(name)} (its value is ${show(value)}); it has ${Object.keys(checks).join(", ")}.`, { field: name });
     }
     if (value === undefined) continue;
     checks[name as keyof Settings](value, name);
@@ -230,7 +230,7 @@ function checkSignal(value: unknown, name: string): void {
 }
 
 /** These describe a body whose length and coding are not the caller's to say. */
-const framing = new Set(["content-length", "transfer-encoding"]);
+const framing = new Set(["content-length", "transfer-encoding", "trailer"]);
 
 function checkHeaders(value: unknown, name: string): void {
   const prototype: unknown = typeof value === "object" && value !== null ? Object.getPrototypeOf(value) : undefined;
@@ -238,8 +238,8 @@ function checkHeaders(value: unknown, name: string): void {
     invalid(name, value, "a plain object such as { \"Cache-Control\": \"no-cache\" } (Object.fromEntries makes one of Headers or a Map)");
   }
   for (const [header, given] of Object.entries(value as object)) {
-    const option = `${name}[${JSON.stringify(header)}]`;
-    if (framing.has(header.toLowerCase())) invalid(option, given, "left out: the length of a stream is not known");
+    const option = `${name}[${show(header)}]`;
+    if (framing.has(header.toLowerCase())) invalid(option, given, "left out: an event stream has no length and is framed by Node");
     const values: unknown[] = Array.isArray(given) ? given : [given];
     try {
       validateHeaderName(header);

@@ -23,19 +23,23 @@ export class SourceReader {
   return(): void {
     const leave = this.#leave;
     this.#leave = undefined;
-    try {
-      const left = leave?.();
-      if (isThenable(left)) left.then(undefined, () => {});
-    } catch {
-      // Nobody is left who could use it: the stream has ended, and it has been said why.
-    }
+    if (leave !== undefined) letGo(leave);
+  }
+}
+
+function letGo(leave: () => unknown): void {
+  try {
+    const left = leave();
+    if (isThenable(left)) left.then(undefined, () => {});
+  } catch {
+    // Nobody is left who could use it: the stream has ended, and it has been said why.
   }
 }
 
 /** Whether `value` can be read at all. Strings and bytes can be iterated too, but nobody means their letters. */
 export function isReadable(value: unknown): value is object {
-  if (typeof value !== "object" || value === null || value instanceof Uint8Array) return false;
-  return Symbol.asyncIterator in value || Symbol.iterator in value || isWebStream(value);
+  if (typeof value !== "object" || value === null || value instanceof Uint8Array || value instanceof String) return false;
+  return isAsyncIterable(value) || typeof (value as Partial<Iterable<unknown>>)[Symbol.iterator] === "function" || isWebStream(value);
 }
 
 /** The iterators and streams that have been read from: a second reader would get what the first one left. */
@@ -52,7 +56,7 @@ export function readSource(source: unknown): SourceReader {
   }
   if (isWebStream(source)) return webStreamReader(claim(source));
   if (isNodeStream(source)) return nodeStreamReader(claim(source));
-  if (Symbol.asyncIterator in source) return asyncReader(claim((source as AsyncIterable<unknown>)[Symbol.asyncIterator]()));
+  if (isAsyncIterable(source)) return asyncReader(claim(source[Symbol.asyncIterator]()));
   return syncReader(claim((source as Iterable<unknown>)[Symbol.iterator]()));
 }
 
@@ -73,7 +77,14 @@ function syncReader(iterator: Iterator<unknown>): SourceReader {
   const next = (): ReturnType<SourceReader["next"]> => {
     const result = iterator.next();
     if (result.done === true || !isThenable(result.value)) return result;
-    return result.value.then((value) => ({ done: false, value }));
+    return result.value.then(
+      (value) => ({ done: false, value }),
+      (error: unknown) => {
+        // The promise has failed; the iterator has not, and still has something to let go.
+        letGo(() => iterator.return?.());
+        throw error;
+      },
+    );
   };
   return new SourceReader(next, () => iterator.return?.());
 }
@@ -82,6 +93,8 @@ function syncReader(iterator: Iterator<unknown>): SourceReader {
 function nodeStreamReader(stream: NodeStream): SourceReader {
   const iterator = stream[Symbol.asyncIterator]();
   return new SourceReader(() => iterator.next(), () => {
+    // An error of its clean-up, when nobody listens to it any longer, would end the process.
+    stream.on("error", () => {});
     stream.destroy();
     return iterator.return?.();
   });
@@ -93,11 +106,15 @@ function webStreamReader(stream: ReadableStream): SourceReader {
   return new SourceReader(() => reader.read() as Promise<IteratorResult<unknown>>, () => reader.cancel());
 }
 
-type NodeStream = AsyncIterable<unknown> & { destroy(): unknown; pipe: unknown };
+function isAsyncIterable(value: object): value is AsyncIterable<unknown> {
+  return typeof (value as Partial<AsyncIterable<unknown>>)[Symbol.asyncIterator] === "function";
+}
+
+type NodeStream = AsyncIterable<unknown> & { destroy(): unknown; on(event: "error", listener: () => void): unknown; pipe: unknown };
 
 function isNodeStream(value: object): value is NodeStream {
   const stream = value as Partial<NodeStream>;
-  return Symbol.asyncIterator in value && typeof stream.destroy === "function" && typeof stream.pipe === "function";
+  return isAsyncIterable(value) && typeof stream.destroy === "function" && typeof stream.on === "function" && typeof stream.pipe === "function";
 }
 
 function isWebStream(value: object): value is ReadableStream {

@@ -35,10 +35,13 @@ export interface EncodeOptions {
  * @example encodeEvent({ event: "price", data: { eur: 9 } }); // 'event: price\ndata: {"eur":9}\n\n'
  */
 export function encodeEvent(item: Exclude<EventStreamItem, Uint8Array>, options: EncodeOptions = {}): string {
+  if (typeof options !== "object" || options === null) {
+    throw new EventStreamError("ERR_INVALID_OPTION", `The options of encodeEvent are ${show(options)}; they must be an object.`);
+  }
   const { lineEnding = "\n", serialize = JSON.stringify, ...unknown } = options;
   const [stranger] = Object.keys(unknown);
   if (stranger !== undefined) {
-    throw new EventStreamError("ERR_INVALID_OPTION", `encodeEvent has no option "${stranger}"; it has "lineEnding" and "serialize".`, { field: stranger });
+    throw new EventStreamError("ERR_INVALID_OPTION", `encodeEvent has no option ${show(stranger)}; it has "lineEnding" and "serialize".`, { field: stranger });
   }
   checkLineEnding(lineEnding);
   checkSerialize(serialize);
@@ -159,7 +162,7 @@ function invalidField(field: string, value: unknown, must: string): EventStreamE
 
 function unknownField(item: object, key: string): EventStreamError {
   if (item instanceof Uint8Array) return bytes();
-  return new EventStreamError("ERR_UNKNOWN_FIELD", `"${key}" is not a field of an event (data, event, id, retry, comment); put your payload in data: { data: ${show(item)} }.`, { field: key });
+  return new EventStreamError("ERR_UNKNOWN_FIELD", `${show(key)} is not a field of an event (data, event, id, retry, comment); put your payload in data: { data: ${show(item)} }.`, { field: key });
 }
 
 function emptyEvent(item: object): EventStreamError {

@@ -62,6 +62,7 @@ export class FrameWriter {
       if (frame.length > 0) this.#send(Buffer.from(frame));
       return;
     }
+    this.#midFrame = false;
     if (this.#joined.length + frame.length > joinedLimit) this.#flush();
     if (this.#joined === "") flushSoon(this);
     this.#joined += frame;

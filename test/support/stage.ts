@@ -1,0 +1,151 @@
+import express, { type NextFunction, type Request, type RequestHandler, type Response } from "express";
+import { eventSource, type EventSourceOptions, type EventStream, type StreamSummary } from "express-event-source";
+import type { EventEmitter } from "node:events";
+import { createServer, type Server } from "node:http";
+import { Socket } from "node:net";
+import { afterEach, beforeEach, expect, vi } from "vitest";
+import { serve } from "./server.js";
+
+// Taken at load: fake timers stop only what the library sees.
+const { setTimeout } = globalThis;
+const now = performance.now.bind(performance);
+
+/** Resolves when `isSo`. The limit is one against hanging. */
+export async function until(isSo: () => boolean): Promise<void> {
+  const start = now();
+  while (!isSo()) {
+    if (now() - start > 10_000) throw new Error(`It never came to ${String(isSo)}`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+/** A promise that is resolved from outside. */
+export class Gate<T = void> {
+  open!: (value: T) => void;
+  readonly opened: Promise<T> = new Promise((resolve) => (this.open = resolve));
+}
+
+/** Fails each test of the file in which Node warned, of too many listeners for example. */
+export function failOnWarnings(): void {
+  const warnings: Error[] = [];
+  const warned = (warning: Error): void => void warnings.push(warning);
+  beforeEach(() => void process.on("warning", warned));
+  afterEach(async () => {
+    // A warning is emitted in the next tick.
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    process.off("warning", warned);
+    expect(warnings.splice(0)).toEqual([]);
+  });
+}
+
+/** Fakes the timers that the library uses; what is left running at the end is `vi.getTimerCount()`. */
+export function fakeTimers(): void {
+  beforeEach(() => void vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "performance"] }));
+  afterEach(() => void vi.useRealTimers());
+}
+
+type Iterables = AsyncIterable<unknown> | (Iterable<unknown> & object);
+type Source = (req: Request, stream: EventStream) => Iterables | Promise<Iterables>;
+
+/** One route, `/`, and all that its streams leave behind. */
+export class Stage {
+  port = 0;
+  url = "";
+  readonly server: Server;
+  readonly app: express.Express = express();
+  /** What the source function was given, one for each call. */
+  readonly streams: EventStream[] = [];
+  readonly summaries: StreamSummary[] = [];
+  /** What `next` was called with. */
+  readonly passedOn: unknown[] = [];
+  readonly sockets = new Set<Socket>();
+  /** Calls of an iterator's `return()`. */
+  returns = 0;
+  /** Requests that reached the handler, and those whose handler's promise has resolved. */
+  begun = 0;
+  over = 0;
+  readonly #listeners: (() => string[])[] = [];
+
+  constructor(source: Source, options: EventSourceOptions<never> = {}, before: RequestHandler[] = [], server: Server = createServer()) {
+    this.server = server;
+    this.server.on("connection", (socket) => {
+      this.sockets.add(socket);
+      socket.on("close", () => this.sockets.delete(socket));
+    });
+    const open = (req: Request, stream: EventStream) => {
+      this.streams.push(stream);
+      const made = source(req, stream);
+      return (made instanceof Promise ? made.then((iterable) => this.#counted(iterable)) : this.#counted(made)) as AsyncIterable<never>;
+    };
+    const onClose = (summary: StreamSummary): void => {
+      this.summaries.push(summary);
+      options.onClose?.(summary);
+    };
+    const handler = eventSource(open, { ...options, onClose });
+    this.app.all("/", ...before, async (req: Request, res: Response, next: NextFunction) => {
+      this.begun += 1;
+      for (const emitter of [req, res, req.socket]) this.#listeners.push(watchListeners(emitter));
+      await handler(req, res, (error: unknown) => {
+        this.passedOn.push(error);
+        next(error);
+      });
+      this.over += 1;
+    });
+    this.app.use((error: unknown, _req: Request, res: Response, _next: NextFunction) => {
+      if (!res.headersSent) res.status((error as { status?: number }).status ?? 500).send("the application's own words");
+    });
+  }
+
+  async open(): Promise<this> {
+    const { port, url } = await serve(this.app, this.server);
+    return Object.assign(this, { port, url });
+  }
+
+  /** Names of events that have more listeners than before the handler was called. */
+  get leakedListeners(): string[] {
+    return this.#listeners.flatMap((look) => look());
+  }
+
+  /** Expects that the one stream has ended for `reason`, and that nothing of it is left. */
+  async hasEnded(reason: StreamSummary["reason"], { returns = 1 } = {}): Promise<StreamSummary> {
+    await until(() => this.over === 1);
+    expect(this.summaries.map((summary) => summary.reason)).toEqual([reason]);
+    expect(this.streams.map(({ signal }) => signal.reason as unknown)).toEqual([reason]);
+    expect(this.returns).toBe(returns);
+    await this.leavesNothing();
+    return this.summaries[0] as StreamSummary;
+  }
+
+  async leavesNothing(): Promise<void> {
+    // What Node itself waits with (`destroySoon` for a last write) needs its time.
+    await until(() => this.leakedListeners.length === 0 || this.sockets.size === 0);
+    expect(this.leakedListeners).toEqual([]);
+    if (vi.isFakeTimers()) expect(vi.getTimerCount()).toBe(0);
+  }
+
+  #counted(iterable: Iterables): Iterables {
+    const count = <T>(iterator: T): T =>
+      new Proxy(iterator as object, {
+        get: (target, name) => {
+          const value: unknown = Reflect.get(target, name, target);
+          if (typeof value !== "function") return value;
+          if (name === "return") this.returns += 1;
+          return value.bind(target) as unknown;
+        },
+      }) as T;
+    if (Symbol.asyncIterator in iterable) return { [Symbol.asyncIterator]: () => count(iterable[Symbol.asyncIterator]()) };
+    return { [Symbol.iterator]: () => count(iterable[Symbol.iterator]()) };
+  }
+}
+
+/** A stage that listens. */
+export function stage(source: Source, options?: EventSourceOptions<never>, before?: RequestHandler[], server?: Server): Promise<Stage> {
+  return new Stage(source, options, before, server).open();
+}
+
+function watchListeners(emitter: EventEmitter): () => string[] {
+  const before = new Map(emitter.eventNames().map((name) => [name, emitter.listenerCount(name)]));
+  // Node's own: it waits for the rest of a body that nobody has read, and, to destroy a socket, for what was written to it.
+  const isNodes = (name: string | symbol): boolean => name === "end" || (name === "finish" && emitter instanceof Socket);
+  return () => emitter.eventNames().filter((name) => !isNodes(name) && emitter.listenerCount(name) > (before.get(name) ?? 0)).map((name) => `${emitter.constructor.name} ${String(name)}`);
+}

@@ -1,0 +1,26 @@
+import { setInterval } from "node:timers/promises";
+import { Router } from "express";
+import { eventSource } from "express-event-source";
+import type { PanelTools } from "../panel.js";
+
+/** Always ready to send more: what stops it is the client's full connection. */
+function* flood() {
+  for (;;) yield { event: "drop", data: "~".repeat(65_536) };
+}
+
+export function troublePanel({ broker, log, run, restart }: PanelTools): Router {
+  run(async (signal) => {
+    let n = 0;
+    for await (const _ of setInterval(500, undefined, { signal })) await broker.publish("ticks", { data: { n: ++n } });
+  });
+
+  return Router()
+    .get("/", eventSource((_req, stream) => broker.subscribe("ticks", stream), { retry: 500 }))
+    .get("/flood", eventSource(() => flood(), {
+      sendTimeout: 1_500,
+      onClose: ({ reason, bytes }) => log(`trouble: the flood ended, reason "${reason}", after ${Math.round(bytes / 1024)} kB`),
+    }))
+    .post("/restart", (_req, res) => {
+      res.on("close", restart).sendStatus(202);
+    });
+}

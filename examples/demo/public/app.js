@@ -1,0 +1,43 @@
+import { onBackstage } from "./backstage.js";
+import { onConnections } from "./connections.js";
+import { element, Panel } from "./panel.js";
+import { answer } from "./panels/answer.js";
+import { chat } from "./panels/chat.js";
+import { numbers } from "./panels/numbers.js";
+import { ping } from "./panels/ping.js";
+import { prices } from "./panels/prices.js";
+import { resume } from "./panels/resume.js";
+import { tokens } from "./panels/tokens.js";
+import { trouble } from "./panels/trouble.js";
+
+for (const [id, start] of Object.entries({ numbers, ping, tokens, resume, prices, chat, answer, trouble })) {
+  start(new Panel(document.getElementById(id)));
+}
+
+document.getElementById("first-four").onclick = () => {
+  for (const id of ["numbers", "ping", "tokens", "resume"]) {
+    const section = document.getElementById(id);
+    if (["idle", "ended"].includes(section.dataset.state)) section.querySelector("[data-toggle]").click();
+  }
+};
+
+onConnections((count) => {
+  const meter = document.getElementById("connections");
+  meter.querySelector("span").textContent = String(count);
+  [...meter.querySelectorAll("i")].forEach((dot, index) => dot.classList.toggle("on", index < count));
+});
+
+const lastLine = document.getElementById("last-line");
+const log = document.getElementById("log");
+onBackstage("log", ({ line, time }) => {
+  lastLine.textContent = line;
+  const item = element("li", line);
+  item.prepend(element("time", new Date(time).toLocaleTimeString("en-GB")));
+  log.append(item);
+  while (log.childElementCount > 200) log.firstElementChild.remove();
+  log.scrollTop = log.scrollHeight;
+  // A panel shows what the server says about it, too.
+  const own = document.querySelector(`#${CSS.escape(line.split(":", 1)[0])} .own-log`);
+  own?.append(element("li", line.slice(line.indexOf(":") + 2)));
+  while (own?.childElementCount > 4) own.firstElementChild.remove();
+});

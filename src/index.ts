@@ -1,3 +1,5 @@
+export type { Broker, HistoryOptions, PublishedEvent, SubscribeOptions } from "./broker/broker.js";
+export { memoryBroker } from "./broker/memory-broker.js";
 export { EventStreamError } from "./errors.js";
 export { eventSource, type EventStreamSource } from "./event-source.js";
 export type { EventStream } from "./event-stream.js";

@@ -1,0 +1,98 @@
+import type { History } from "./arguments.js";
+import type { PublishedEvent } from "./broker.js";
+
+/** An event in its place: `at` is when it came, in milliseconds of `performance.now()`. */
+export interface Entry {
+  readonly sequence: number;
+  readonly at: number;
+  readonly event: PublishedEvent;
+}
+
+/** Who waits at the end of a log. */
+export interface Waiter {
+  /** Takes the entry that has just been appended. */
+  take(entry: Entry): void;
+  /** Looks whether anything can still come. */
+  look(): void;
+  /** Ends, whatever there is. */
+  finish(): void;
+}
+
+/**
+ * The bounded log of one channel. It knows nobody but those who wait at its end: a reader that lags
+ * costs it nothing, and one that is dropped leaves nothing behind.
+ */
+export class Log {
+  readonly waiting: Set<Waiter> = new Set();
+  isEnded = false;
+  /** When it was last used: from then on its age counts. */
+  touched: number = performance.now();
+
+  readonly #history: History;
+  readonly #floor: number;
+  /** In the order of their sequence; what stands before `#first` has left. */
+  #entries: (Entry | undefined)[] = [];
+  #first = 0;
+  /** The sequence of the last entry that has left. */
+  #left: number | undefined;
+
+  /** @param floor up to where entries of a former log of this channel may have been forgotten */
+  constructor(history: History, floor: number) {
+    this.#history = history;
+    this.#floor = floor;
+  }
+
+  append(entry: Entry): void {
+    this.touched = entry.at;
+    this.#entries.push(entry);
+    if (this.#entries.length - this.#first > this.#history.maxEvents) this.#drop();
+    this.expire(entry.at);
+  }
+
+  /** Lets go of what is too old. */
+  expire(now: number): void {
+    for (let entry = this.#entries[this.#first]; entry !== undefined && now - entry.at >= this.#history.maxAge; entry = this.#entries[this.#first]) {
+      this.#drop();
+    }
+  }
+
+  #drop(): void {
+    this.#left = (this.#entries[this.#first] as Entry).sequence;
+    this.#entries[this.#first] = undefined;
+    this.#first += 1;
+    // Half of them at a time: each entry is moved about once in its life.
+    if (this.#first * 2 > this.#entries.length) {
+      this.#entries = this.#entries.slice(this.#first);
+      this.#first = 0;
+    }
+  }
+
+  /** Up to which sequence entries are missing. */
+  get lostUpTo(): number {
+    return this.#left ?? this.#floor;
+  }
+
+  /** The first entry after `sequence` that is held. */
+  after(sequence: number): Entry | undefined {
+    // Most readers are at the end.
+    const last = this.#entries.at(-1);
+    if (last === undefined || last.sequence <= sequence) return undefined;
+    return this.#entries[this.#indexAfter(sequence)];
+  }
+
+  /** Whether `sequence` is a place in this log: an entry that is held, or the last one that has left. */
+  knows(sequence: number): boolean {
+    return sequence === this.#left || this.#entries[this.#indexAfter(sequence - 1)]?.sequence === sequence;
+  }
+
+  #indexAfter(sequence: number): number {
+    let low = this.#first;
+    let high = this.#entries.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#entries[middle] as Entry).sequence > sequence) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+}

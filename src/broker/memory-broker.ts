@@ -1,0 +1,65 @@
+import { EventStreamError, show } from "../errors.js";
+import type { ServerSentEvent } from "../format/event.js";
+import { checkChannel, checkChannels, checkHistory, checkSubscribeOptions } from "./arguments.js";
+import type { Broker, HistoryOptions, PublishedEvent, SubscribeOptions } from "./broker.js";
+import { Logs } from "./logs.js";
+import { publishAll } from "./publish-all.js";
+import { encodeForPublishing } from "./published-event.js";
+import { Subscription } from "./subscription.js";
+
+/**
+ * A broker for one process: its channels live in memory and go with it. A client that comes back
+ * after a restart gets a `gap`, and what was published since.
+ *
+ * @throws {EventStreamError} `ERR_INVALID_OPTION`
+ * @example const broker = memoryBroker<Message>({ history: { maxEvents: 200 } });
+ */
+export function memoryBroker<E extends ServerSentEvent = ServerSentEvent>(options: { readonly history?: HistoryOptions | undefined } = {}): Broker<E> {
+  const { history, ...unknown } = options;
+  const [stranger] = Object.keys(unknown);
+  if (stranger !== undefined) {
+    throw new EventStreamError("ERR_INVALID_OPTION", `memoryBroker has no option "${stranger}"; it has history: { maxEvents, maxAge }.`, { field: stranger });
+  }
+  return new MemoryBroker<E>(new Logs(checkHistory(history)));
+}
+
+class MemoryBroker<E extends ServerSentEvent> implements Broker<E> {
+  readonly #logs: Logs;
+
+  constructor(logs: Logs) {
+    this.#logs = logs;
+  }
+
+  async publish(channel: string, event: E): Promise<string> {
+    checkChannel(channel);
+    const parts = encodeForPublishing(event);
+    const logs = this.#open();
+    if (logs.get(channel)?.isEnded === true) {
+      throw new EventStreamError("ERR_CHANNEL_ENDED", `The channel ${show(channel)} has been ended; publish to another one, such as one for each answer.`);
+    }
+    return logs.append(channel, parts);
+  }
+
+  publishAll(channel: string, source: AsyncIterable<E> | Iterable<E>): Promise<void> {
+    return publishAll(this, channel, source);
+  }
+
+  async end(channel: string): Promise<void> {
+    this.#open().end(checkChannel(channel));
+  }
+
+  async subscribe(channels: string | readonly string[], options?: SubscribeOptions): Promise<AsyncIterable<PublishedEvent<E>>> {
+    const names = checkChannels(channels);
+    const beginning = checkSubscribeOptions(options);
+    return new Subscription(this.#open(), names, beginning) as AsyncIterable<PublishedEvent> as AsyncIterable<PublishedEvent<E>>;
+  }
+
+  async close(): Promise<void> {
+    this.#logs.close();
+  }
+
+  #open(): Logs {
+    if (this.#logs.isClosed) throw new EventStreamError("ERR_BROKER_CLOSED", "The broker has been closed; close it after everything that publishes or subscribes.");
+    return this.#logs;
+  }
+}

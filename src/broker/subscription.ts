@@ -1,0 +1,149 @@
+import type { ServerSentEvent } from "../format/event.js";
+import type { Beginning } from "./arguments.js";
+import type { PublishedEvent } from "./broker.js";
+import type { Entry, Waiter } from "./log.js";
+import type { Logs } from "./logs.js";
+
+/** How far a subscription has come in one of its channels. */
+interface Place {
+  readonly channel: string;
+  /** The number of the last event that it need not get any more: it had it, or was told that it is missing. */
+  after: number;
+}
+
+/** Before every event, so that whatever has left the log is missing, even if nothing has: for an id that nobody knows. */
+const nowhere = -1;
+
+type Result = IteratorResult<PublishedEvent, undefined>;
+
+const done: Result = { done: true, value: undefined };
+
+/**
+ * A cursor in the logs of its channels. It has no queue: it looks for its next event when it is asked.
+ *
+ *     reading --nothing there--> waiting --an event, asked for no more--> reading
+ *        '---- everything read and ended, signal, return(), close ----------^--> over
+ *
+ * The logs know it only while it waits: one that is dropped is garbage.
+ */
+export class Subscription implements AsyncIterableIterator<PublishedEvent, undefined>, Waiter {
+  readonly #logs: Logs;
+  readonly #signal: AbortSignal | undefined;
+  readonly #gap: (lastEventId: string | undefined) => ServerSentEvent | undefined;
+  /** None when it is over. */
+  #places: Place[];
+  #lastEventId: string | undefined;
+  /** The calls of `next` that wait for an event; it waits when there are any. */
+  readonly #calls: ((result: Result) => void)[] = [];
+
+  constructor(logs: Logs, channels: readonly string[], { lastEventId, from, signal, gap }: Beginning) {
+    this.#logs = logs;
+    this.#signal = signal;
+    this.#gap = gap;
+    this.#lastEventId = lastEventId;
+    const place = lastEventId === undefined ? undefined : (logs.find(lastEventId, channels) ?? nowhere);
+    this.#places = channels.map((channel) => ({ channel, after: place ?? (from === "start" ? logs.lostUpTo(channel) : logs.sequence) }));
+    if (signal?.aborted === true) this.finish();
+    else signal?.addEventListener("abort", this.finish, { once: true });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<Result> {
+    return new Promise((resolve) => {
+      if (this.#logs.isClosed) this.finish();
+      // Where others wait already, nothing is there.
+      const result = this.#calls.length === 0 ? this.#read() : undefined;
+      if (result !== undefined) {
+        resolve(result);
+        return;
+      }
+      if (this.#calls.length === 0) this.#wait();
+      this.#calls.push(resolve);
+    });
+  }
+
+  return(): Promise<Result> {
+    this.finish();
+    return Promise.resolve(done);
+  }
+
+  /** What comes next; `undefined` if it is not there yet. */
+  #read(): Result | undefined {
+    let next: Entry | undefined;
+    let nextPlace: Place | undefined;
+    let isMissing = false;
+    for (const place of this.#places) {
+      const lostUpTo = this.#logs.lostUpTo(place.channel);
+      if (lostUpTo > place.after) {
+        place.after = lostUpTo;
+        isMissing = true;
+      }
+      const entry = this.#logs.get(place.channel)?.after(place.after);
+      if (entry !== undefined && (next === undefined || entry.sequence < next.sequence)) {
+        next = entry;
+        nextPlace = place;
+      }
+    }
+    const gap = isMissing ? this.#missing() : undefined;
+    if (gap !== undefined) return { done: false, value: gap as PublishedEvent };
+    if (next !== undefined && nextPlace !== undefined) {
+      nextPlace.after = next.sequence;
+      return this.#yield(next.event);
+    }
+    if (!this.#isAtEnd()) return undefined;
+    this.finish();
+    return done;
+  }
+
+  #missing(): ServerSentEvent | undefined {
+    try {
+      return this.#gap(this.#lastEventId);
+    } catch (error) {
+      this.finish();
+      throw error;
+    }
+  }
+
+  #yield(event: PublishedEvent): Result {
+    this.#lastEventId = event.id;
+    return { done: false, value: event };
+  }
+
+  /** Whether all its channels have ended; there are none when it is over. */
+  #isAtEnd(): boolean {
+    return this.#places.every(({ channel }) => this.#logs.get(channel)?.isEnded);
+  }
+
+  #wait(): void {
+    for (const place of this.#places) {
+      // It has everything up to here, in this channel too.
+      place.after = this.#logs.sequence;
+      this.#logs.open(place.channel).waiting.add(this);
+    }
+  }
+
+  /** The entry is the next one: who waits has everything else. */
+  take(entry: Entry): void {
+    this.#calls.shift()?.(this.#yield(entry.event));
+    for (const place of this.#places) place.after = entry.sequence;
+    if (this.#calls.length === 0) this.#leave();
+  }
+
+  look(): void {
+    if (this.#isAtEnd()) this.finish();
+  }
+
+  readonly finish = (): void => {
+    this.#signal?.removeEventListener("abort", this.finish);
+    this.#leave();
+    this.#places = [];
+    for (const resolve of this.#calls.splice(0)) resolve(done);
+  };
+
+  #leave(): void {
+    for (const { channel } of this.#places) this.#logs.get(channel)?.waiting.delete(this);
+  }
+}

@@ -1,0 +1,25 @@
+import { accessSync, constants } from "node:fs";
+import { delimiter, join } from "node:path";
+import { describe } from "vitest";
+
+/** Whether one of the programs of the search path has this name. */
+function isInstalled(program: string): boolean {
+  const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin"];
+  return folders.some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/**
+ * A `describe` for tests that need a program of the system's. Where it is missing they are left out,
+ * and the suite's name says so; on CI they run all the same, and fail.
+ */
+export function describeWith(program: string, name: string, tests: () => void): void {
+  const isThere = isInstalled(program) || process.env["CI"] === "true";
+  describe.skipIf(!isThere)(isThere ? name : `${name} (left out: ${program} is not installed)`, tests);
+}

@@ -1,78 +1,113 @@
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
-import { connect } from "node:net";
+import type { Server as HttpServer } from "node:http";
+import { connect, Server, type Socket } from "node:net";
 import { fileURLToPath } from "node:url";
-import { describe, expect, test } from "vitest";
+import { format } from "node:util";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folders = ["basic", "advanced", "push", "faults", "broker", "metrics"];
 const files = folders.flatMap((folder) => readdirSync(`${root}examples/${folder}`).map((file) => `${folder}/${file}`));
 
-/** A running example, as its reader meets it: what it prints, and what curl shows. */
-class Example {
-  #output = "";
-  #look = () => {};
-  readonly #process;
-  url = "";
+/** What examples print, all of them together. */
+class Output {
+  #text = "";
+  readonly #waiting = new Set<() => void>();
 
-  constructor(file: string) {
-    this.#process = spawn(process.execPath, ["--import", "tsx", `examples/${file}`], { cwd: root, env: { ...process.env, PORT: "0" } });
-    for (const stream of [this.#process.stdout, this.#process.stderr]) {
-      stream.setEncoding("utf8").on("data", (text: string) => {
-        this.#output += text;
-        this.#look();
-      });
-    }
-    this.#process.on("exit", () => this.#look());
+  print(text: string): void {
+    this.#text += text;
+    for (const look of this.#waiting) look();
   }
 
-  /** Resolves with what it has printed, when that contains `text`. */
-  prints(text: string | RegExp): Promise<string> {
-    return new Promise((resolve, reject) => {
-      this.#look = () => {
-        if (this.#output.search(text) !== -1) resolve(this.#output);
-        else if (this.#process.exitCode !== null) reject(new Error(`It ended with ${this.#process.exitCode}, having printed:\n${this.#output}`));
-      };
-      this.#look();
-    });
-  }
-
-  exited(): Promise<number | null> {
+  /** Resolves with what matches from `start` on, when it has been printed. */
+  until(text: string | RegExp, start = 0): Promise<string> {
     return new Promise((resolve) => {
-      if (this.#process.exitCode !== null) resolve(this.#process.exitCode);
-      else this.#process.on("exit", resolve);
+      const look = () => {
+        const found = this.#text.slice(start).match(text);
+        if (found === null) return;
+        this.#waiting.delete(look);
+        resolve(found[0]);
+      };
+      this.#waiting.add(look);
+      look();
     });
   }
 
-  /** Requests a path and reads until `enough` is there, or the end. */
-  async curl(path: string, { enough, ...init }: RequestInit & { enough?: string | RegExp } = {}) {
+  get length(): number {
+    return this.#text.length;
+  }
+
+  /** How often a line has been printed. */
+  count(line: string): number {
+    return this.#text.split("\n").filter((printed) => printed === line).length;
+  }
+}
+
+const output = new Output();
+const prints = (text: string | RegExp) => output.until(text);
+const listen = vi.spyOn(Server.prototype, "listen");
+
+beforeAll(() => {
+  vi.stubEnv("PORT", "0");
+  vi.spyOn(console, "log").mockImplementation((...values) => output.print(`${format(...values)}\n`));
+});
+
+afterAll(() => {
+  for (const server of listen.mock.contexts as HttpServer[]) {
+    server.close();
+    server.closeAllConnections();
+  }
+  vi.unstubAllEnvs();
+});
+
+let started: Promise<unknown> = Promise.resolve();
+
+/** Starts an example in this process, which is far faster than in one of its own. One after the other: each prints its address. */
+function start(file: string): Promise<Running> {
+  const running = started.then(async () => {
+    const from = output.length;
+    await import(/* @vite-ignore */ `../examples/${file}`);
+    return new Running(await output.until(/http:\S+/, from));
+  });
+  started = running;
+  return running;
+}
+
+/** A running example, seen from outside. */
+class Running {
+  readonly url: string;
+
+  constructor(url: string) {
+    this.url = url;
+  }
+
+  /** Requests a path and reads, as curl does, until `enough` is there, or the end. */
+  readonly curl = async (path: string, { enough, ...init }: RequestInit & { enough?: string | RegExp } = {}) => {
     const leave = new AbortController();
     const response = await fetch(new URL(path, this.url), { ...init, signal: leave.signal });
     let text = "";
+    let isCut = false;
     try {
       for await (const chunk of response.body ?? []) {
         text += Buffer.from(chunk).toString("utf8");
         if (enough !== undefined && text.search(enough) !== -1) break;
       }
-    } catch (error) {
-      return { response, text, failed: String(error) };
-    } finally {
-      leave.abort();
+    } catch {
+      isCut = true;
     }
-    return { response, text, failed: undefined };
-  }
+    leave.abort();
+    return { response, text, isCut };
+  };
 
-  signal(name: NodeJS.Signals): void {
-    this.#process.kill(name);
-  }
-}
-
-async function start(file: string, onTestFinished: (stop: () => void) => void): Promise<Example> {
-  const example = new Example(file);
-  onTestFinished(() => example.signal("SIGKILL"));
-  const [url] = /http:\S+/.exec(await example.prints(/http:\S+\n/)) as RegExpExecArray;
-  example.url = url;
-  return example;
+  /** Requests a path and reads nothing. */
+  readonly freeze = (path: string): Socket => {
+    const { hostname, port } = new URL(this.url);
+    const socket = connect(Number(port), hostname).on("error", () => {});
+    socket.pause().write(`GET ${path} HTTP/1.1\r\nHost: ${hostname}\r\n\r\n`);
+    return socket;
+  };
 }
 
 test("every example is tested here, and says at its top how to try it", () => {
@@ -84,146 +119,192 @@ test("every example is tested here, and says at its top how to try it", () => {
 });
 
 describe.concurrent("basic", () => {
-  test("finite: three numbers, then the end", async ({ onTestFinished }) => {
-    const example = await start("basic/finite.ts", onTestFinished);
-    const { text } = await example.curl("/numbers");
+  test("finite: three numbers, then the end", async () => {
+    const { curl } = await start("basic/finite.ts");
+    const { text } = await curl("/numbers");
     expect(text).toBe('id: 1\ndata: {"n":1}\n\nid: 2\ndata: {"n":2}\n\nid: 3\ndata: {"n":3}\n\n');
   });
 
-  test("endless: cleans up when the client leaves", async ({ onTestFinished }) => {
-    const example = await start("basic/endless.ts", onTestFinished);
-    const { text } = await example.curl("/clock", { enough: "\n\n" });
+  test("endless: cleans up when the client leaves", async () => {
+    const { curl } = await start("basic/endless.ts");
+    const { text } = await curl("/clock", { enough: "\n\n" });
     expect(text).toMatch(/^event: time\ndata: \d{4}-.*Z\n\n$/);
-    await example.prints("cleaned up: disconnected");
+    await prints("cleaned up: disconnected");
   });
 
-  test("range: by route parameters, resumed by Last-Event-ID, 204 when nothing is left", async ({ onTestFinished }) => {
-    const example = await start("basic/range.ts", onTestFinished);
+  test("range: by route parameters, resumed by Last-Event-ID, 204 when nothing is left", async () => {
+    const { curl } = await start("basic/range.ts");
     const ids = (text: string) => text.match(/(?<=id: )\d+/g);
-    expect(ids((await example.curl("/numbers/3/6")).text)).toEqual(["3", "4", "5", "6"]);
-    expect(ids((await example.curl("/numbers/3/6", { headers: { "Last-Event-ID": "4" } })).text)).toEqual(["5", "6"]);
-    expect((await example.curl("/numbers/3/6", { headers: { "Last-Event-ID": "6" } })).response.status).toBe(204);
-    expect((await example.curl("/numbers/three/6")).response.status).toBe(400);
+    expect(ids((await curl("/numbers/3/6")).text)).toEqual(["3", "4", "5", "6"]);
+    expect(ids((await curl("/numbers/3/6", { headers: { "Last-Event-ID": "4" } })).text)).toEqual(["5", "6"]);
+    expect((await curl("/numbers/3/6", { headers: { "Last-Event-ID": "6" } })).response.status).toBe(204);
+    expect((await curl("/numbers/three/6")).response.status).toBe(400);
   });
 
-  test("conditional: 401 for a stranger, the stream, then 204", async ({ onTestFinished }) => {
-    const example = await start("basic/conditional.ts", onTestFinished);
+  test("conditional: 401 for a stranger, the stream, then 204", async () => {
+    const { curl } = await start("basic/conditional.ts");
     const headers = { Authorization: "Bearer secret" };
-    expect((await example.curl("/jobs/running")).response.status).toBe(401);
-    expect((await example.curl("/jobs/done", { headers })).response.status).toBe(204);
-    expect((await example.curl("/jobs/running", { headers })).text).toContain('event: progress\ndata: {"percent":100}\n\n');
-    expect((await example.curl("/jobs/running", { headers })).response.status).toBe(204);
+    expect((await curl("/jobs/running")).response.status).toBe(401);
+    expect((await curl("/jobs/done", { headers })).response.status).toBe(204);
+    expect((await curl("/jobs/running", { headers })).text).toContain('event: progress\ndata: {"percent":100}\n\n');
+    expect((await curl("/jobs/running", { headers })).response.status).toBe(204);
   });
 });
 
 describe.concurrent("advanced", () => {
-  test("ping: as a comment, and as an event", async ({ onTestFinished }) => {
-    const example = await start("advanced/ping.ts", onTestFinished);
+  test("ping: as a comment, and as an event", async () => {
+    const { curl } = await start("advanced/ping.ts");
     const [comments, events] = await Promise.all([
-      example.curl("/comments", { enough: "ping\n\n" }),
-      example.curl("/events", { enough: "alive" }),
+      curl("/comments", { enough: "ping\n\n" }),
+      curl("/events", { enough: "alive" }),
     ]);
     expect(comments.text).toContain("\n\n: you can't see\n: this ping\n\n");
     expect(events.text).toMatch(/\n\nevent: alive\n/);
   });
 
-  test("errors: an HTTP error before the head, then an event, or a cut connection, and never its own text", async ({ onTestFinished }) => {
-    const example = await start("advanced/errors.ts", onTestFinished);
-    const before = await example.curl("/before");
+  test("errors: an HTTP error before the head, then an event, or a cut connection, and never its own text", async () => {
+    const { curl } = await start("advanced/errors.ts");
+    const before = await curl("/before");
     expect([before.response.status, before.text]).toEqual([404, '{"error":"No such report"}']);
-    const told = await example.curl("/told");
+    const told = await curl("/told");
     expect(told.text).toBe('data: line 1\n\nevent: failure\ndata: {"message":"The report could not be finished.","retryable":true}\n\n');
-    await example.prints("logged: Error: the password");
-    const cut = await example.curl("/cut");
+    await prints("logged: Error: the password");
+    const cut = await curl("/cut");
     expect(cut.text).toBe("data: line 1\n\n");
-    expect(cut.failed).toBeDefined();
-    await example.prints("error handler: the password");
+    expect(cut.isCut).toBe(true);
+    await prints("error handler: the password");
   });
 
-  test("line endings: the three of the standard", async ({ onTestFinished }) => {
-    const example = await start("advanced/line-endings.ts", onTestFinished);
+  test("line endings: the three of the standard", async () => {
+    const { curl } = await start("advanced/line-endings.ts");
     const poem = "event: verse\ndata: two\ndata: lines\n\n";
-    expect((await example.curl("/lf")).text).toBe(poem);
-    expect((await example.curl("/crlf")).text).toBe(poem.replaceAll("\n", "\r\n"));
-    expect((await example.curl("/cr")).text).toBe(poem.replaceAll("\n", "\r"));
+    expect((await curl("/lf")).text).toBe(poem);
+    expect((await curl("/crlf")).text).toBe(poem.replaceAll("\n", "\r\n"));
+    expect((await curl("/cr")).text).toBe(poem.replaceAll("\n", "\r"));
   });
 
-  test("fan-out proxy: an answer that may be cached", async ({ onTestFinished }) => {
-    const example = await start("advanced/fan-out-proxy.ts", onTestFinished);
-    const { response, text } = await example.curl("/scores", { enough: "\n\n" });
+  test("fan-out proxy: an answer that may be cached", async () => {
+    const { curl } = await start("advanced/fan-out-proxy.ts");
+    const { response, text } = await curl("/scores", { enough: "\n\n" });
     expect(text).toBe('event: score\ndata: {"home":0,"away":1}\n\n');
     expect(response.headers.get("Cache-Control")).toBe("public, max-age=29");
     expect(response.headers.has("X-Accel-Buffering")).toBe(false);
   });
 
-  test("after the end: the summary of a whole stream, and of one that was left", async ({ onTestFinished }) => {
-    const example = await start("advanced/after-the-end.ts", onTestFinished);
-    await example.curl("/countdown");
-    await example.prints(/\/countdown completed: 3 events, 27 bytes in \d+ ms/);
-    await example.curl("/countdown", { enough: "\n\n" });
-    await example.prints(/\/countdown disconnected: \d events/);
+  test("after the end: the summary of a whole stream, and of one that was left", async () => {
+    const { curl } = await start("advanced/after-the-end.ts");
+    await curl("/countdown");
+    await prints(/\/countdown completed: 3 events, 27 bytes in \d+ ms/);
+    await curl("/countdown", { enough: "\n\n" });
+    await prints(/\/countdown disconnected: \d events/);
   });
 });
 
 describe.concurrent("push", () => {
-  test("one producer: is let go when the client leaves", async ({ onTestFinished }) => {
-    const example = await start("push/one-producer.ts", onTestFinished);
-    expect((await example.curl("/ticks", { enough: "\n\n" })).text).toMatch(/^event: tick\ndata: {"time":\d+}\n\n$/);
-    await example.prints("listeners left: 0");
+  test("one producer: is let go when the client leaves", async () => {
+    const { curl } = await start("push/one-producer.ts");
+    expect((await curl("/ticks", { enough: "\n\n" })).text).toMatch(/^event: tick\ndata: {"time":\d+}\n\n$/);
+    await prints("listeners left: 0");
   });
 
-  test("several producers: all their events, then the end", async ({ onTestFinished }) => {
-    const example = await start("push/several-producers.ts", onTestFinished);
-    const { text } = await example.curl("/news");
+  test("several producers: all their events, then the end", async () => {
+    const { curl } = await start("push/several-producers.ts");
+    const { text } = await curl("/news");
     expect(text.match(/weather/g)).toHaveLength(3);
     expect(text.match(/traffic/g)).toHaveLength(3);
   });
 
-  test("back-pressure: a client that reads nothing stops the producer", async ({ onTestFinished }) => {
-    const example = await start("push/back-pressure.ts", onTestFinished);
-    const { port } = new URL(example.url);
-    const slow = connect(Number(port), "localhost");
-    onTestFinished(() => void slow.destroy());
-    slow.pause().write("GET /rows HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    await example.prints("1000 rows produced");
-    // A client that reads gets everything in the time in which the other one's producer waits.
-    const { text } = await example.curl("/rows");
+  test("back-pressure: a client that reads nothing stops its producer, one that reads gets everything", async () => {
+    const { curl, freeze } = await start("push/back-pressure.ts");
+    const frozen = freeze("/rows");
+    await prints("1000 rows produced");
+    const { text } = await curl("/rows");
     expect(text.match(/\bid: /g)).toHaveLength(30_000);
-    const printed = await example.prints("30000 rows produced");
-    expect(printed.match(/^30000 rows produced$/gm)).toHaveLength(1);
+    expect(output.count("30000 rows produced")).toBe(1);
+    frozen.destroy();
   });
 });
 
 describe.concurrent("faults", () => {
-  test("send timeout: a frozen client is dropped, and its source stopped", async ({ onTestFinished }) => {
-    const example = await start("faults/send-timeout.ts", onTestFinished);
-    const { port } = new URL(example.url);
-    const frozen = connect(Number(port), "localhost");
-    frozen.on("error", () => {});
-    onTestFinished(() => void frozen.destroy());
-    frozen.pause().write("GET /flood HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    await example.prints("source stopped");
-    await example.prints(/dropped: timeout after \d+ ms and \d+ MB/);
+  test("send timeout: a frozen client is dropped, and its source stopped", async () => {
+    const { freeze } = await start("faults/send-timeout.ts");
+    const frozen = freeze("/flood");
+    await prints("source stopped");
+    await prints(/dropped: timeout after \d+ ms and \d+ MB/);
+    frozen.destroy();
   });
 
-  test("shutdown: a farewell on Ctrl+C, and the process ends", async ({ onTestFinished }) => {
-    const example = await start("faults/shutdown.ts", onTestFinished);
+  test("shutdown: run as the README says, it sends a farewell on Ctrl+C and ends", async ({ onTestFinished }) => {
+    // The file of start("faults/shutdown.ts"), in a process of its own: Ctrl+C is meant for all of it.
+    const server = spawn(process.execPath, ["--import", "tsx", "examples/faults/shutdown.ts"], { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
+    onTestFinished(() => void server.kill("SIGKILL"));
+    const exited = once(server, "exit");
+    const [url] = await once(server.stdout.setEncoding("utf8"), "data");
     let text = "";
-    for await (const chunk of (await fetch(example.url)).body ?? []) {
-      if (text === "") example.signal("SIGINT");
+    for await (const chunk of (await fetch(url)).body ?? []) {
+      if (text === "") server.kill("SIGINT");
       text += Buffer.from(chunk).toString("utf8");
     }
     expect(text).toBe("id: 1\ndata: news 1\n\nevent: farewell\ndata: back in a moment\nretry: 2000\n\n");
-    expect(await example.exited()).toBe(0);
-    await example.prints("closed");
+    expect(await exited).toEqual([0, null]);
+  });
+});
+
+describe.concurrent("broker", () => {
+  const idOf = (text: string) => /^id: (.*)$/m.exec(text)?.[1] as string;
+
+  test("prices: the symbols that were asked for, and what was missed", async () => {
+    const { curl } = await start("broker/prices.ts");
+    const both = await curl("/prices?symbols=ACME,GLOBEX", { enough: /ACME[^]*GLOBEX[^]*ACME/ });
+    expect(both.text).not.toContain("HOOLI");
+    const resumed = await curl("/prices?symbols=ACME,GLOBEX", { headers: { "Last-Event-ID": idOf(both.text) }, enough: "GLOBEX" });
+    // The first event after the one that was seen: the same one that came the first time.
+    expect(resumed.text.split("\n\n")[0]).toBe(both.text.split("\n\n")[1]);
+    expect(resumed.text).not.toContain("gap");
+  });
+
+  test("chat: members read and write, others do not", async () => {
+    const { curl } = await start("broker/chat.ts");
+    const as = (user: string) => ({ Authorization: `Bearer ${user}`, "Content-Type": "application/json" });
+    const say = (text: string) => curl("/rooms/garden", { method: "POST", headers: as("bert"), body: JSON.stringify({ text }) });
+    expect((await curl("/rooms/garden")).response.status).toBe(401);
+    expect((await curl("/rooms/cellar", { headers: as("anna") })).response.status).toBe(403);
+    expect((await say("hello")).response.status).toBe(201);
+    await say("anybody?");
+    const seen = await curl("/rooms/garden", { headers: as("anna"), enough: "anybody" });
+    expect(seen.text).toContain('event: message\ndata: {"from":"bert","text":"hello"}\n\n');
+    const missed = await curl("/rooms/garden", { headers: { ...as("anna"), "Last-Event-ID": idOf(seen.text) }, enough: "anybody" });
+    expect(missed.text).not.toContain("hello");
+  });
+
+  test("answer: whole for everyone, the rest for who comes back, then 204", async () => {
+    const { curl } = await start("broker/answer.ts");
+    const asked = await curl("/answers", { method: "POST", headers: { "Content-Type": "application/json" }, body: '{ "prompt": "Why?" }' });
+    const path = asked.response.headers.get("Location") as string;
+    const left = await curl(path, { enough: "asked" });
+    const [whole, rest] = await Promise.all([curl(path), curl(path, { headers: { "Last-Event-ID": idOf(left.text) } })]);
+    const words = (text: string) => [...text.matchAll(/"text":"(.*?)"/g)].map(([, word]) => word).join("");
+    expect(words(whole.text)).toBe("You asked: Why? It scatters.");
+    expect(words(rest.text)).toBe("asked: Why? It scatters.");
+    const last = whole.text.match(/(?<=id: ).*/g)?.at(-1) as string;
+    expect((await curl(path, { headers: { "Last-Event-ID": last } })).response.status).toBe(204);
+  });
+
+  test("filter: only what passes, rewritten, under the broker's ids", async () => {
+    const { curl } = await start("broker/filter.ts");
+    const { text } = await curl("/orders?above=500", { enough: /(\n\n[^]*){5}/ });
+    const euros = [...text.matchAll(/^data: {"euros":(\d+),"customer":"\(hidden\)"}$/gm)].map(([, amount]) => Number(amount));
+    expect(euros.length).toBeGreaterThanOrEqual(5);
+    expect(Math.min(...euros)).toBeGreaterThan(500);
+    expect(text.match(/^id: /gm)?.length).toBeGreaterThanOrEqual(5);
   });
 });
 
 describe.concurrent("metrics", () => {
-  test("prometheus: counts streams, events and bytes by route, and how streams ended", async ({ onTestFinished }) => {
-    const example = await start("metrics/prometheus.ts", onTestFinished);
-    await example.curl("/numbers");
-    const { text } = await example.curl("/metrics");
+  test("prometheus: counts streams, events and bytes by route, and how streams ended", async () => {
+    const { curl } = await start("metrics/prometheus.ts");
+    await curl("/numbers");
+    const { text } = await curl("/metrics");
     expect(text).toContain('sse_streams_open{route="/numbers"} 0\n');
     expect(text).toContain('sse_events_total{route="/numbers"} 3\n');
     expect(text).toContain('sse_bytes_total{route="/numbers"} 27\n');

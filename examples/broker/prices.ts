@@ -1,0 +1,34 @@
+// Live prices: one publisher, any number of clients, each with the symbols it asks for. Who loses the connection
+// gets what it missed.
+//
+//     curl -N "http://localhost:3000/prices?symbols=ACME,GLOBEX"
+//     curl -N "http://localhost:3000/prices?symbols=ACME" -H "Last-Event-ID: <an id that you saw>"
+import type { AddressInfo } from "node:net";
+import express from "express";
+import { eventSource, memoryBroker } from "express-event-source";
+
+interface Price {
+  event: "price";
+  data: { symbol: string; euros: number };
+}
+
+const broker = memoryBroker<Price>();
+const app = express();
+
+app.get("/prices", eventSource((req, stream) => {
+  const symbols = String(req.query.symbols ?? "ACME").split(",");
+  return broker.subscribe(symbols, stream);
+}));
+
+const prices = new Map([["ACME", 100], ["GLOBEX", 50], ["HOOLI", 200]]);
+setInterval(() => {
+  for (const [symbol, last] of prices) {
+    const euros = Math.round((last + Math.random() - 0.5) * 100) / 100;
+    prices.set(symbol, euros);
+    void broker.publish(symbol, { event: "price", data: { symbol, euros } });
+  }
+}, 200);
+
+const server = app.listen(Number(process.env.PORT ?? 3000), () => {
+  console.log("http://localhost:%d/prices?symbols=ACME,GLOBEX", (server.address() as AddressInfo).port);
+});

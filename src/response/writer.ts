@@ -172,9 +172,16 @@ export class FrameWriter {
  * looks at the same field. Where there is none, progress shows at the end of each write.
  */
 function taken(res: ServerResponse): number {
-  const socket: (Socket & { _handle?: { writeQueueSize?: number } | null }) | null = res.socket;
+  const socket: (Socket & { _handle?: Handle | null }) | null = res.socket;
   if (socket === null) return 0;
-  return socket.bytesWritten - res.writableLength - (socket._handle?.writeQueueSize ?? 0);
+  // Over TLS the system takes from the handle below: the one above counts a write as left until all of it has gone.
+  const handle = socket._handle?._parent ?? socket._handle;
+  return socket.bytesWritten - res.writableLength - (handle?.writeQueueSize ?? 0);
+}
+
+interface Handle {
+  readonly writeQueueSize?: number;
+  readonly _parent?: Handle;
 }
 
 const LF = 0x0a;

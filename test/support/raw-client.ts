@@ -6,14 +6,19 @@ export class RawClient {
   readonly socket: Socket;
   /** Everything that came, head included, as latin1, so that one character is one byte. */
   received = "";
+  /** How much came, head included. */
+  bytes = 0;
+  #kept = Infinity;
   #isOver = false;
   #look: (() => void) | undefined;
 
-  constructor(port: number) {
-    this.socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+  /** `socket` is for a connection of another kind, such as one over TLS. */
+  constructor(port: number, socket: Socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true })) {
+    this.socket = socket;
     this.socket.setEncoding("latin1");
     this.socket.on("data", (text: string) => {
-      this.received += text;
+      this.bytes += text.length;
+      this.received = (this.received + text).slice(-this.#kept);
       this.#look?.();
     });
     const over = () => {
@@ -32,13 +37,21 @@ export class RawClient {
     return this;
   }
 
+  /** From now on keeps no more than the end of what comes: for streams that are too long to look through again and again. */
+  forget(): this {
+    this.#kept = 1_000;
+    return this;
+  }
+
   /** Resolves when what was received contains `text`; rejects when the connection ends before. */
   until(text: string | RegExp): Promise<string> {
     const isThere = () => (typeof text === "string" ? this.received.includes(text) : text.test(this.received));
     return new Promise((resolve, reject) => {
       this.#look = () => {
-        if (isThere()) resolve(this.received);
-        else if (this.#isOver) reject(new Error(`The connection ended before ${String(text)} came; it brought:\n${this.received}`));
+        if (isThere()) {
+          this.#look = undefined;
+          resolve(this.received);
+        } else if (this.#isOver) reject(new Error(`The connection ended before ${String(text)} came; it brought:\n${this.received}`));
       };
       this.#look();
     });

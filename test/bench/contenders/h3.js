@@ -1,0 +1,46 @@
+import { createServer } from "node:http";
+import { createEventStream, H3, toNodeHandler } from "h3";
+import { eventData, readyEvents } from "../event.js";
+
+/** It has neither pings nor a broadcast: both are written with `push`, as its guide has them. */
+export function contender({ pingInterval }) {
+  const app = new H3();
+  const room = new Set();
+
+  const hold = (stream) => {
+    const pings = setInterval(() => void stream.pushComment("ping"), pingInterval);
+    room.add(stream);
+    stream.onClosed(() => {
+      clearInterval(pings);
+      room.delete(stream);
+    });
+  };
+
+  app.get("/ready", (event) => {
+    const stream = createEventStream(event);
+    void (async () => {
+      for await (const { data } of readyEvents(Number(event.url.searchParams.get("count")))) await stream.push(JSON.stringify(data));
+      await stream.close();
+    })();
+    return stream;
+  });
+  app.get("/hello", (event) => {
+    const stream = createEventStream(event);
+    void stream.push(JSON.stringify(eventData(0)));
+    hold(stream);
+    return stream;
+  });
+  app.get("/room", (event) => {
+    const stream = createEventStream(event);
+    hold(stream);
+    return stream;
+  });
+
+  return {
+    server: createServer(toNodeHandler(app)),
+    publish(n) {
+      const data = JSON.stringify(eventData(n));
+      for (const stream of room) void stream.push(data);
+    },
+  };
+}

@@ -1,0 +1,42 @@
+import { createAdaptorServer } from "@hono/node-server";
+import { Hono } from "hono";
+import { streamSSE } from "hono/streaming";
+import { eventData, readyEvents } from "../event.js";
+
+/** It has neither pings nor a broadcast: both are written as its documentation has them, with `writeSSE`. */
+export function contender({ pingInterval }) {
+  const app = new Hono();
+  const room = new Set();
+
+  const held = (stream) =>
+    new Promise((resolve) => {
+      const pings = setInterval(() => void stream.write(": ping\n\n"), pingInterval);
+      room.add(stream);
+      stream.onAbort(() => {
+        clearInterval(pings);
+        room.delete(stream);
+        resolve();
+      });
+    });
+
+  app.get("/ready", (c) =>
+    streamSSE(c, async (stream) => {
+      for await (const { data } of readyEvents(Number(c.req.query("count")))) await stream.writeSSE({ data: JSON.stringify(data) });
+    }),
+  );
+  app.get("/hello", (c) =>
+    streamSSE(c, async (stream) => {
+      await stream.writeSSE({ data: JSON.stringify(eventData(0)) });
+      await held(stream);
+    }),
+  );
+  app.get("/room", (c) => streamSSE(c, held));
+
+  return {
+    server: createAdaptorServer(app),
+    publish(n) {
+      const data = JSON.stringify(eventData(n));
+      for (const stream of room) void stream.writeSSE({ data });
+    },
+  };
+}

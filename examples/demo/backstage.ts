@@ -45,16 +45,17 @@ export class Backstage {
     const lastEventId = req.get("Last-Event-ID");
     tell("request", `${req.method} ${req.baseUrl}${req.path}${lastEventId === undefined ? "" : `\nLast-Event-ID: ${lastEventId}`}`);
 
-    const { write, writeHead } = res;
-    res.writeHead = ((...args: Parameters<typeof writeHead>) => {
-      const head = writeHead.apply(res, args);
+    const write = res.write.bind(res) as (...args: unknown[]) => boolean;
+    const writeHead = res.writeHead.bind(res) as (...args: unknown[]) => Response;
+    res.writeHead = (...args: unknown[]) => {
+      writeHead(...args);
       tell("head", `${res.statusCode} ${res.statusMessage}`);
-      return head;
-    }) as typeof writeHead;
-    res.write = ((...args: Parameters<typeof write>) => {
+      return res;
+    };
+    res.write = (...args: unknown[]) => {
       tell("frames", shorten(String(args[0])));
-      return write.apply(res, args);
-    }) as typeof write;
+      return write(...args);
+    };
 
     this.#watched.set(key, res);
     res.on("close", () => {

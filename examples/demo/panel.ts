@@ -4,9 +4,9 @@ import type { Broker } from "express-event-source";
 export interface PanelTools {
   readonly broker: Broker;
   /** Writes a line to the server's log, which the page shows too. */
-  log(line: string): void;
+  readonly log: (line: string) => void;
   /** Runs work beside the requests until the server stops; a failure goes to the log. */
-  run(work: (signal: AbortSignal) => Promise<void>): void;
+  readonly run: (work: (signal: AbortSignal) => Promise<void>) => void;
   /** Closes the server with everything it remembers, and starts it again on the same port. */
-  restart(): void;
+  readonly restart: () => void;
 }

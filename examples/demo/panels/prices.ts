@@ -7,8 +7,8 @@ export function pricesPanel({ broker, run }: PanelTools): Router {
   run(async (signal) => {
     let prices = [100, 80, 60];
     for await (const _ of setInterval(250, undefined, { signal })) {
-      prices = prices.map((price) => Math.max(5, price * (1 + (Math.random() - 0.5) / 50)));
-      await broker.publish("prices", { event: "prices", data: { time: Date.now() / 1_000, prices } });
+      prices = prices.map((price) => Math.max(5, price + (Math.random() - 0.5) * 4));
+      await broker.publish("prices", { event: "prices", data: { time: Date.now(), prices: prices.map((price) => Number(price.toFixed(2))) } });
     }
   });
 

@@ -1,6 +1,6 @@
 import { onBackstage } from "./backstage.js";
 import { onConnections } from "./connections.js";
-import { element, Panel } from "./panel.js";
+import { element, follow, Panel } from "./panel.js";
 import { answer } from "./panels/answer.js";
 import { chat } from "./panels/chat.js";
 import { numbers } from "./panels/numbers.js";
@@ -13,6 +13,8 @@ import { trouble } from "./panels/trouble.js";
 for (const [id, start] of Object.entries({ numbers, ping, tokens, resume, prices, chat, answer, trouble })) {
   start(new Panel(document.getElementById(id)));
 }
+
+for (const list of document.querySelectorAll("[data-follow]")) follow(list);
 
 document.getElementById("first-four").onclick = () => {
   for (const id of ["numbers", "ping", "tokens", "resume"]) {
@@ -35,9 +37,8 @@ onBackstage("log", ({ line, time }) => {
   item.prepend(element("time", new Date(time).toLocaleTimeString("en-GB")));
   log.append(item);
   while (log.childElementCount > 200) log.firstElementChild.remove();
-  log.scrollTop = log.scrollHeight;
   // A panel shows what the server says about it, too.
-  const own = document.querySelector(`#${CSS.escape(line.split(":", 1)[0])} .own-log`);
+  const own = document.querySelector(`#${window.CSS.escape(line.split(":", 1)[0])} .own-log`);
   own?.append(element("li", line.slice(line.indexOf(":") + 2)));
   while (own?.childElementCount > 4) own.firstElementChild.remove();
 });

@@ -1,7 +1,7 @@
 // The server's log and the bytes of its responses, over one connection for all tabs of this browser:
 // the tab that holds the lock has the EventSource and tells the others.
 
-const tabs = new BroadcastChannel("backstage");
+const tabs = new window.BroadcastChannel("backstage");
 const listeners = { log: new Set(), wire: new Set() };
 
 function deliver({ type, detail }) {

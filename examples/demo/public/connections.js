@@ -2,7 +2,7 @@
 // waits without a word. One is backstage's and one is kept for POST and DELETE, so four are for streams.
 
 const slots = ["stream 1", "stream 2", "stream 3", "stream 4"];
-const changes = new BroadcastChannel("connections");
+const changes = new window.BroadcastChannel("connections");
 
 /** Resolves with a function that gives the connection back, when there is a free one; rejects when `signal` aborts. */
 export function takeConnection(signal) {
@@ -30,11 +30,11 @@ export function onConnections(listener) {
     listener(held.filter(({ name }) => slots.includes(name) || name === "backstage").length);
   };
   changes.onmessage = look;
-  addEventListener("connections", look);
+  window.addEventListener("connections", look);
   look();
 }
 
 function changed() {
   changes.postMessage("");
-  dispatchEvent(new Event("connections"));
+  window.dispatchEvent(new CustomEvent("connections"));
 }

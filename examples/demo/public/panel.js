@@ -49,7 +49,7 @@ export class Panel {
     this.#section.dataset.state = state;
     this.#state.textContent = state === "waiting" ? "waits for a free connection" : state;
     const toggle = this.find("[data-toggle]");
-    if (toggle) toggle.textContent = this.isOn ? "Stop" : toggle.dataset.toggle;
+    if (toggle) toggle.textContent = this.isOn ? (toggle.dataset.off ?? "Stop") : toggle.dataset.toggle;
     for (const button of this.#section.querySelectorAll("[data-while-open]")) {
       // Not `disabled`: that would take the focus away from who has just pressed it.
       button.setAttribute("aria-disabled", String(!this.isOn));
@@ -84,7 +84,7 @@ export class Panel {
   async open(path, { opened, stopped, ...listeners }) {
     const giveBack = await this.connect();
     if (giveBack === undefined) return;
-    const source = (this.#source = new EventSource(this.wire.watch(path)));
+    const source = (this.#source = new EventSource(path));
     source.onopen = () => {
       this.state = "open";
       opened?.();
@@ -126,6 +126,14 @@ export class Panel {
   async kill() {
     await fetch(`/backstage/connections/${this.wire.key}`, { method: "DELETE" });
   }
+}
+
+/** Keeps what is added to an element in view, unless someone has scrolled up. */
+export function follow(list) {
+  let isAtEnd = true;
+  list.addEventListener("scroll", () => (isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 8));
+  const scroll = () => isAtEnd && list.scrollTo({ top: list.scrollHeight, behavior: "instant" });
+  new window.MutationObserver(scroll).observe(list, { childList: true, subtree: true });
 }
 
 /** An element with a text, which is never taken for HTML. */

@@ -34,7 +34,6 @@ export class Wire {
   /** `kind` is "request", "head", "frames" or "end". */
   show(kind, text) {
     const list = this.#list;
-    const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
     if (kind === "frames") {
       // What a network hands over may end anywhere; only whole lines are shown.
       const lines = (this.#rest + text).split("\n");
@@ -45,7 +44,6 @@ export class Wire {
       for (const line of text.split("\n")) this.#add(kind, arrow + line);
     }
     while (list.childElementCount > keptLines) list.firstElementChild.remove();
-    if (isAtEnd) list.scrollTop = list.scrollHeight;
   }
 
   #add(kind, text) {

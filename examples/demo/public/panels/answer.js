@@ -16,7 +16,7 @@ export function answer(panel) {
     link.href = `#answer=${id}`;
     text.textContent = "";
     ids = [];
-    panel.open(`/answer/${id}`, {
+    panel.open(panel.wire.watch(`/answer/${id}`), {
       message: (event) => {
         ids.push(event.lastEventId);
         text.append(event.data);

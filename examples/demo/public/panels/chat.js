@@ -9,12 +9,11 @@ export function chat(panel) {
     const item = element("li", words, className);
     item.prepend(element("b", author));
     messages.append(item);
-    messages.scrollTop = messages.scrollHeight;
   }
 
   function join() {
     messages.replaceChildren();
-    panel.open(`/chat/${room.value}`, {
+    panel.open(panel.wire.watch(`/chat/${room.value}`), {
       gap: () => add("", "The server has started anew; what was said before is gone.", "gap"),
       said: (event) => {
         const said = JSON.parse(event.data);

@@ -5,7 +5,7 @@ export function numbers(panel) {
 
   panel.onToggle(() => {
     list.replaceChildren();
-    panel.open("/numbers", {
+    panel.open(panel.wire.watch("/numbers"), {
       message: (event) => list.append(element("li", JSON.parse(event.data).n)),
       done: (event) => {
         list.append(element("li", `done: ${event.data}`, "done"));

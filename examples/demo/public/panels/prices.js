@@ -22,12 +22,12 @@ export function prices(panel) {
   }
 
   panel.onToggle(() => {
-    panel.open("/prices", {
+    panel.open(panel.wire.watch("/prices"), {
       // A new connection of this kind begins with all that the server holds; one that resumes has `gap` if it missed any.
       gap: reset,
       prices: (event) => {
         const { time, prices } = JSON.parse(event.data);
-        times.push(time);
+        times.push(time / 1_000);
         prices.forEach((price, index) => series[index].push(price));
         if (times.length > kept) for (const column of [times, ...series]) column.shift();
         // A replay of a thousand events is drawn once.

@@ -16,7 +16,7 @@ export function resume(panel) {
     parts.replaceChildren();
     got = [];
     connections = 0;
-    panel.open("/resume", {
+    panel.open(panel.wire.watch("/resume"), {
       opened: () => (connections += 1),
       message: (event) => {
         const { part } = JSON.parse(event.data);

@@ -13,13 +13,12 @@ export function trouble(panel) {
   function add(text, className) {
     ticks.append(element("li", text, className));
     while (ticks.childElementCount > keptTicks) ticks.firstElementChild.remove();
-    ticks.scrollTop = ticks.scrollHeight;
   }
 
   panel.onToggle(() => {
     ticks.replaceChildren();
     isFirst = true;
-    panel.open("/trouble", {
+    panel.open(panel.wire.watch("/trouble"), {
       opened: () => {
         if (!isFirst) add("back", "back");
         isFirst = false;

@@ -37,7 +37,6 @@ const proxies: { name: ProxyName; timeouts: Change[]; cut: Change[] | undefined;
 
 for (const { name, timeouts, cut, compression, coding } of proxies) {
   describeWith(name, `behind ${name}`, () => {
-
     test("each event arrives before there is another", async () => {
       // So many that even a fifth of a second for each, as HAProxy takes without its http-no-delay, would be too slow.
       const { source, got } = lockStep(150);

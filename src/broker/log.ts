@@ -80,9 +80,9 @@ export class Log {
     return this.#entries[this.#indexAfter(sequence)];
   }
 
-  /** Whether `sequence` is a place in this log: an entry that is held, or the last one that has left. */
+  /** Whether `sequence` is a place in this log: an entry that is held, or one that may have been and has left. */
   knows(sequence: number): boolean {
-    return sequence === this.#left || this.#entries[this.#indexAfter(sequence - 1)]?.sequence === sequence;
+    return sequence === this.#left || sequence < this.lostUpTo || this.#entries[this.#indexAfter(sequence - 1)]?.sequence === sequence;
   }
 
   #indexAfter(sequence: number): number {

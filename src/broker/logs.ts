@@ -64,12 +64,15 @@ export class Logs {
     for (const waiter of log.waiting) waiter.look();
   }
 
-  /** The number of the event with this `id`, if it is one of a place in these channels. */
+  /**
+   * The number of the event with this `id`, if it is one of a place in these channels. An event that has left counts,
+   * for one of them then misses events, but what the others hold from before it must not come twice.
+   */
   find(id: string, channels: readonly string[]): number | undefined {
     const digits = id.startsWith(this.#prefix) ? id.slice(this.#prefix.length) : "";
     if (!/^[1-9]\d{0,15}$/.test(digits)) return undefined;
     const sequence = Number(digits);
-    return channels.some((channel) => this.#logs.get(channel)?.knows(sequence)) ? sequence : undefined;
+    return channels.some((channel) => this.#logs.get(channel)?.knows(sequence) ?? sequence < this.forgottenUpTo) ? sequence : undefined;
   }
 
   /** Up to which number events of `channel` are missing. */

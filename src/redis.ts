@@ -1,1 +1,2 @@
-export {};
+export { redisBroker, type RedisBrokerOptions } from "./redis/redis-broker.js";
+export type { RedisClient } from "./redis/client.js";

@@ -1,0 +1,216 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { EventStreamError } from "../errors.js";
+import { backOff } from "./backoff.js";
+import { isFinal, type RedisClient, type RedisConnection, within } from "./client.js";
+import { compareIds, type RawEntry, readEntry } from "./entry.js";
+import type { Store } from "./store.js";
+import type { Tail } from "./tail.js";
+
+/** How long Redis holds a read back when nothing is new, in milliseconds: how often an idle process asks. */
+const block = 10_000;
+
+/** How much later than that the reply may come, before the connection is given up. */
+const patience = 5000;
+
+/** How many entries of each channel one reply may bring. */
+const batchSize = 256;
+
+/**
+ * Each read names all the channels again. With very many of them it pauses in between, one millisecond for so many, so
+ * that a busy channel does not make every event cost as much as all the others together.
+ */
+const channelsPerPause = 200;
+
+/** A blocking connection of its own: `destroy` ends a read that waits, and nothing else does in time. */
+interface Connection {
+  readonly redis: RedisConnection;
+  readonly id: string;
+}
+
+/**
+ * Reads the channels that have subscriptions in this process, all with one connection, and feeds their tails.
+ *
+ * It makes a new connection whenever the one it has fails, and goes on where each tail is.
+ */
+export class Reader {
+  readonly #client: RedisClient;
+  readonly #store: Store;
+  readonly #timeout: number;
+  readonly #tails = new Map<string, Tail>();
+  readonly #closing = new AbortController();
+  #connection: Connection | undefined;
+  #isRunning = false;
+  /** Whether a read waits in Redis, or is on its way there. */
+  #isReading = false;
+  /** Whether a channel has come that the read under way does not name. */
+  #isOutdated = false;
+  #isInterrupting = false;
+
+  constructor(client: RedisClient, store: Store, timeout: number) {
+    this.#client = client;
+    this.#store = store;
+    this.#timeout = timeout;
+  }
+
+  find(key: string): Tail | undefined {
+    return this.#tails.get(key);
+  }
+
+  add(tail: Tail): void {
+    this.#tails.set(tail.key, tail);
+    this.#isOutdated = true;
+    if (!this.#isRunning) void this.#run();
+    else if (this.#isReading && !this.#isInterrupting) void this.#interrupt();
+  }
+
+  delete(tail: Tail): void {
+    if (this.#tails.get(tail.key) === tail) this.#tails.delete(tail.key);
+  }
+
+  close(): void {
+    this.#closing.abort();
+    this.#disconnect();
+  }
+
+  async #run(): Promise<void> {
+    this.#isRunning = true;
+    const { signal } = this.#closing;
+    for (let failures = 0; this.#tails.size > 0 && !signal.aborted; ) {
+      try {
+        if (this.#connection?.redis.isOpen !== true) this.#connection = await this.#connect();
+        await this.#resume(this.#connection);
+        await this.#read(this.#connection);
+        failures = 0;
+        if (this.#tails.size > channelsPerPause) await sleep(this.#tails.size / channelsPerPause, undefined, { signal });
+      } catch (error) {
+        this.#disconnect();
+        if (!signal.aborted) await this.#recover(error as EventStreamError, failures++);
+      }
+    }
+    this.#isRunning = false;
+  }
+
+  async #recover(error: EventStreamError, failures: number): Promise<void> {
+    for (const tail of this.#tails.values()) {
+      tail.confirmed = -Infinity;
+      if (isFinal(error)) this.#fail(tail, error);
+    }
+    if (error.code === "ERR_FOREIGN_ENTRY") await this.#evict(error).catch(() => {});
+    await backOff(failures, this.#closing.signal);
+  }
+
+  async #connect(): Promise<Connection> {
+    const { socket } = (this.#client.options ?? {}) as { socket?: object };
+    const redis = this.#client.duplicate({
+      // A connection lives once: its id is what interrupts it, and the reader has its own way to come back.
+      socket: { ...socket, reconnectStrategy: false, socketTimeout: undefined },
+      commandsQueueMaxLength: undefined,
+      clientSideCache: undefined,
+    }) as RedisConnection;
+    redis.on("error", () => {});
+    try {
+      await within(this.#timeout, redis.connect());
+      this.#closing.signal.throwIfAborted();
+      return { redis, id: String(await within(this.#timeout, redis.sendCommand(["CLIENT", "ID"]))) };
+    } catch (error) {
+      destroy(redis);
+      throw error;
+    }
+  }
+
+  /** After a new connection: Redis may be another one by now, and hold less. */
+  async #resume({ redis }: Connection): Promise<void> {
+    const unsure = [...this.#tails.values()].filter((tail) => tail.confirmed === -Infinity);
+    if (unsure.length === 0) return;
+    const newest = unsure.map((tail) => redis.sendCommand(["XREVRANGE", tail.key, "+", "-", "COUNT", "1"], { typeMapping: {} }));
+    const replies = (await within(this.#timeout, Promise.all(newest))) as RawEntry[][];
+    unsure.forEach((tail, index) => {
+      const last = replies[index]?.[0]?.[0];
+      if (last !== undefined && compareIds(last, tail.last) < 0) tail.rewind(last);
+    });
+  }
+
+  async #read({ redis }: Connection): Promise<void> {
+    const tails = [...this.#tails.values()];
+    const sent = performance.now();
+    this.#isOutdated = false;
+    this.#isReading = true;
+    try {
+      const command = ["XREAD", "COUNT", String(batchSize), "BLOCK", String(block), "STREAMS", ...tails.map(({ key }) => key), ...tails.map(({ last }) => last)];
+      const streams = asMap(await within(block + patience, redis.sendCommand(command, { typeMapping: {} })));
+      for (const tail of tails) {
+        const entries = streams?.get(tail.key);
+        if (entries !== undefined) this.#feed(tail, entries);
+        tail.confirmed = sent;
+      }
+    } finally {
+      this.#isReading = false;
+    }
+  }
+
+  #feed(tail: Tail, entries: readonly RawEntry[]): void {
+    try {
+      for (const raw of entries) {
+        const entry = readEntry(tail.key, raw);
+        tail.append(entry);
+        // Who subscribes from now on asks Redis: it may have forgotten the channel, and begun it anew.
+        if (entry.event === undefined) this.delete(tail);
+      }
+      tail.wake();
+    } catch (error) {
+      this.#fail(tail, error as Error);
+    }
+  }
+
+  #fail(tail: Tail, error: Error): void {
+    this.delete(tail);
+    tail.fail(error);
+  }
+
+  /** A key of another type fails the whole read: finds it, and leaves it out. */
+  async #evict(error: EventStreamError): Promise<void> {
+    for (const tail of [...this.#tails.values()]) {
+      const type = await this.#store.ask(["TYPE", tail.key]);
+      if (type !== "stream" && type !== "none") this.#fail(tail, error);
+    }
+  }
+
+  /**
+   * Ends the read under way, so that the next one names the new channels too. It may not have reached Redis
+   * yet, or be over already: asks again until the next one has begun.
+   */
+  async #interrupt(): Promise<void> {
+    this.#isInterrupting = true;
+    try {
+      for (let wait = 1; this.#isOutdated && this.#isReading && this.#connection !== undefined; wait = Math.min(2 * wait, 100)) {
+        await this.#store.ask(["CLIENT", "UNBLOCK", this.#connection.id]);
+        if (this.#isOutdated) await sleep(wait, undefined, { signal: this.#closing.signal });
+      }
+    } catch {
+      // Not allowed to this user, or Redis is away: a new connection does it too.
+      this.#disconnect();
+    } finally {
+      this.#isInterrupting = false;
+    }
+  }
+
+  #disconnect(): void {
+    const connection = this.#connection;
+    this.#connection = undefined;
+    if (connection !== undefined) destroy(connection.redis);
+  }
+}
+
+function destroy(redis: RedisConnection): void {
+  try {
+    redis.destroy();
+  } catch {
+    // node-redis 5 throws where the connection has already been closed.
+  }
+}
+
+/** RESP 3, the default of node-redis 6, has a map where RESP 2 has pairs. */
+function asMap(reply: unknown): Map<string, RawEntry[]> | undefined {
+  if (reply === null || reply === undefined) return undefined;
+  return new Map(Array.isArray(reply) ? (reply as [string, RawEntry[]][]) : Object.entries(reply as Record<string, RawEntry[]>));
+}

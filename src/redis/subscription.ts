@@ -1,0 +1,163 @@
+import type { Beginning } from "../broker/arguments.js";
+import type { PublishedEvent } from "../broker/broker.js";
+import { publishedEvent } from "../broker/published-event.js";
+import { Cursor } from "./cursor.js";
+import { compareIds, type Entry } from "./entry.js";
+import { composeId, type Position } from "./position.js";
+import type { Tail } from "./tail.js";
+
+/** Where a subscription begins in one of its channels. */
+export interface Place {
+  readonly channel: string;
+  readonly key: string;
+  readonly position: Position;
+  /** Whether the channel has ended and nothing is left in it. */
+  readonly isOver: boolean;
+  /** The newest position of the channel, and when (by `performance.now()`) it was that for certain. */
+  readonly last: string;
+  readonly at: number;
+}
+
+/** What subscriptions have in common: the tails, and who reads them. */
+export interface Readers {
+  readonly isClosed: boolean;
+  /** The tail of the channel, with this subscription among those that will be ended when the broker closes. */
+  join(subscription: Subscription, place: Place): Tail;
+  leave(subscription: Subscription, tails: readonly Tail[]): void;
+}
+
+export type Result = IteratorResult<PublishedEvent, undefined>;
+
+const done: Result = { done: true, value: undefined };
+
+/**
+ * A subscription to one channel or several. It has no queue: it looks for its next event when it is asked, and it joins
+ * the tails of its channels when it is first asked, so that one that nobody iterates holds nothing.
+ */
+export class Subscription implements AsyncIterableIterator<PublishedEvent, undefined> {
+  readonly #channels: readonly string[];
+  readonly #signal: AbortSignal | undefined;
+  readonly #gap: Beginning["gap"];
+  readonly #readers: Readers;
+  #state: "new" | "reading" | "over" = "new";
+  #places: readonly Place[];
+  #cursors = new Map<string, Cursor>();
+  /** Of the channels that are at their end, too: they stay there when the client comes back. */
+  readonly #positions: Map<string, Position>;
+  #isMissing: boolean;
+  #lastEventId: string | undefined;
+  /** The calls of `next` that wait for an event. */
+  #calls: { resolve: (result: Result) => void; reject: (error: unknown) => void }[] = [];
+
+  constructor(readers: Readers, places: readonly Place[], isMissing: boolean, { lastEventId, signal, gap }: Beginning) {
+    this.#readers = readers;
+    this.#places = places;
+    this.#channels = places.map(({ channel }) => channel);
+    this.#positions = new Map(places.map(({ channel, position }) => [channel, position]));
+    this.#isMissing = isMissing;
+    this.#lastEventId = lastEventId;
+    this.#signal = signal;
+    this.#gap = gap;
+    if (signal?.aborted === true) this.finish();
+    else signal?.addEventListener("abort", this.finish, { once: true });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<Result> {
+    if (this.#readers.isClosed) this.finish();
+    else if (this.#state === "new") this.#join();
+    return new Promise((resolve, reject) => {
+      this.#calls.push({ resolve, reject });
+      if (this.#calls.length === 1) this.#serve();
+    });
+  }
+
+  return(): Promise<Result> {
+    this.finish();
+    return Promise.resolve(done);
+  }
+
+  #join(): void {
+    this.#state = "reading";
+    for (const place of this.#places) {
+      if (!place.isOver) this.#cursors.set(place.channel, new Cursor(this.#readers.join(this, place), place.position, this.#serve));
+    }
+    this.#places = [];
+  }
+
+  /** Serves the calls that wait, as far as there is something for them. */
+  readonly #serve = (): void => {
+    while (this.#calls.length > 0) {
+      try {
+        const result = this.#read();
+        if (result === undefined) return;
+        this.#calls.shift()?.resolve(result);
+      } catch (error) {
+        this.#calls.shift()?.reject(error);
+        this.finish();
+      }
+    }
+  };
+
+  /** What comes next; `undefined` if it is not there yet. */
+  #read(): Result | undefined {
+    for (;;) {
+      if (this.#state === "over") return done;
+      const next = this.#oldest();
+      if (this.#isMissing) {
+        this.#isMissing = false;
+        const gap = this.#gap(this.#lastEventId);
+        if (gap !== undefined) return { done: false, value: gap as PublishedEvent };
+      }
+      if (this.#cursors.size === 0) this.finish();
+      else if (next === undefined) return undefined;
+      else {
+        const event = this.#take(...next);
+        if (event !== undefined) return { done: false, value: event };
+      }
+    }
+  }
+
+  /** The oldest of its channels' next entries, if none of them is still on its way from Redis. */
+  #oldest(): [channel: string, cursor: Cursor, entry: Entry] | undefined {
+    let oldest: [string, Cursor, Entry] | undefined;
+    let isLoading = false;
+    for (const [channel, cursor] of this.#cursors) {
+      let entry = cursor.peek();
+      for (; entry === "gap"; entry = cursor.peek()) this.#isMissing = true;
+      if (entry === "loading") isLoading = true;
+      else if (entry !== undefined && (oldest === undefined || compareIds(entry.id, oldest[2].id) < 0)) oldest = [channel, cursor, entry];
+    }
+    return isLoading ? undefined : oldest;
+  }
+
+  /** The event of `entry`, or `undefined` for the end of its channel. */
+  #take(channel: string, cursor: Cursor, entry: Entry): PublishedEvent | undefined {
+    cursor.take(entry);
+    this.#positions.set(channel, entry.id);
+    if (entry.event === undefined) {
+      this.#cursors.delete(channel);
+      cursor.close();
+      return undefined;
+    }
+    const event = this.#channels.length === 1 ? entry.event : publishedEvent(composeId(this.#positions), entry.parts);
+    this.#lastEventId = event.id;
+    return event;
+  }
+
+  readonly finish = (): void => {
+    if (this.#state === "over") return;
+    this.#state = "over";
+    this.#signal?.removeEventListener("abort", this.finish);
+    const tails = [...this.#cursors.values()].map((cursor) => cursor.close());
+    this.#cursors.clear();
+    this.#places = [];
+    this.#readers.leave(this, tails);
+    const calls = this.#calls;
+    this.#calls = [];
+    for (const { resolve } of calls) resolve(done);
+  };
+}

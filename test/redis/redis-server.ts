@@ -1,0 +1,100 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect, createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, it } from "vitest";
+
+function isInstalled(): boolean {
+  try {
+    execFileSync("redis-server", ["--version"], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** `describe` with a redis-server of its own. Where none is installed: skipped, but a failure in CI. */
+export function describeWithRedis(name: string, suite: (redis: RedisServer) => void, args: readonly string[] = []): void {
+  if (!isInstalled()) {
+    if (process.env["CI"] === "true") it(name, () => Promise.reject(new Error("redis-server is not installed; apt-get install redis-server")));
+    else describe.skip(`${name} (redis-server is not installed)`, () => {});
+    return;
+  }
+  describe(name, () => {
+    const redis = new RedisServer(args);
+    beforeAll(() => redis.start());
+    afterAll(() => redis.remove());
+    suite(redis);
+  });
+}
+
+/** A real redis-server on a free port, which can be killed, started again with what it has stored, and paused. */
+export class RedisServer {
+  port = 0;
+  readonly #args: readonly string[];
+  readonly #directory = mkdtempSync(join(tmpdir(), "redis-test-"));
+  #process: ChildProcess | undefined;
+
+  constructor(args: readonly string[]) {
+    this.#args = args;
+  }
+
+  get url(): string {
+    return `redis://127.0.0.1:${this.port}`;
+  }
+
+  async start(): Promise<void> {
+    if (this.port === 0) this.port = await freePort();
+    const options = ["--port", String(this.port), "--bind", "127.0.0.1", "--save", "", "--dir", this.#directory, ...this.#args];
+    const child = spawn("redis-server", options, { stdio: "ignore" });
+    this.#process = child;
+    while (!(await accepts(this.port))) {
+      if (child.exitCode !== null) throw new Error(`redis-server ended with ${child.exitCode}: redis-server ${options.join(" ")}`);
+      await sleep(10);
+    }
+  }
+
+  /** Ends it as `kill -9` does. */
+  async kill(): Promise<void> {
+    const child = this.#process;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exit = new Promise((resolve) => child.once("exit", resolve));
+    child.kill("SIGKILL");
+    await exit;
+  }
+
+  pause(): void {
+    this.#process?.kill("SIGSTOP");
+  }
+
+  continue(): void {
+    this.#process?.kill("SIGCONT");
+  }
+
+  async remove(): Promise<void> {
+    await this.kill();
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** Whether Redis answers there: it accepts connections a little before it is ready. */
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ port, host: "127.0.0.1" }, () => socket.write("PING\r\n"));
+    socket.once("data", (reply) => {
+      socket.destroy();
+      resolve(reply.toString().startsWith("+PONG"));
+    });
+    socket.once("error", () => resolve(false));
+  });
+}

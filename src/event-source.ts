@@ -1,8 +1,9 @@
 import type { NextFunction, Request, Response } from "express";
+import { checkOptions } from "./check-options.js";
 import { EventStreamError, headersSent, show } from "./errors.js";
 import type { EventStream } from "./event-stream.js";
 import type { EventStreamItem } from "./format/event.js";
-import { checkOptions, type EventSourceOptions } from "./options.js";
+import type { EventSourceOptions } from "./options.js";
 import { isClientGone } from "./response/client-gone.js";
 import { setHead } from "./response/head.js";
 import { type OpenSource, Session } from "./session.js";

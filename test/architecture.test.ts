@@ -1,0 +1,166 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { posix } from "node:path";
+import { fileURLToPath } from "node:url";
+import * as front from "express-event-source";
+import * as side from "express-event-source/redis";
+import ts from "typescript";
+import { describe, expect, it } from "vitest";
+
+const src = fileURLToPath(new URL("../src/", import.meta.url));
+
+interface Source {
+  readonly text: string;
+  /** The sources it imports or exports from, as paths below src/; types count too. */
+  readonly files: readonly string[];
+  /** The packages and Node modules it imports. */
+  readonly packages: readonly string[];
+}
+
+function read(name: string): Source {
+  const text = readFileSync(src + name, "utf8");
+  const specifiers = ts.preProcessFile(text).importedFiles.map(({ fileName }) => fileName);
+  return {
+    text,
+    files: specifiers.filter((specifier) => specifier.startsWith(".")).map((specifier) => posix.join(posix.dirname(name), specifier).replace(/\.js$/, ".ts")),
+    packages: specifiers.filter((specifier) => !specifier.startsWith(".")),
+  };
+}
+
+const sources = new Map(
+  readdirSync(src, { recursive: true, encoding: "utf8" })
+    .map((name) => name.replaceAll("\\", "/"))
+    .filter((name) => name.endsWith(".ts"))
+    .map((name) => [name, read(name)]),
+);
+
+/** From the doors down. A folder is one floor; rooms of one floor may know each other, without a circle. */
+const floors: readonly (readonly string[])[] = [
+  ["index.ts", "redis.ts"],
+  ["event-source.ts"],
+  ["session.ts"],
+  ["sender.ts", "pump.ts"],
+  ["check-options.ts", "options.ts", "event-stream.ts", "source.ts", "diagnostics.ts"],
+  ["redis/"],
+  ["response/", "broker/"],
+  ["format/"],
+  ["errors.ts"],
+];
+
+const roomOf = (name: string): string => (name.includes("/") ? name.slice(0, name.indexOf("/") + 1) : name);
+const floorOf = (name: string): number => floors.findIndex((rooms) => rooms.includes(roomOf(name)));
+
+/** Every import that `isBad` finds, as `a.ts → b.ts`. */
+function imports(isBad: (from: string, to: string) => boolean): string[] {
+  return [...sources].flatMap(([from, { files }]) => files.filter((to) => isBad(from, to)).map((to) => `${from} → ${to}`));
+}
+
+describe("the imports", () => {
+  it("name files that are there, each with a place on a floor", () => {
+    expect(sources.size).toBeGreaterThan(10);
+    expect(imports((_from, to) => !sources.has(to))).toEqual([]);
+    expect([...sources.keys()].filter((name) => floorOf(name) === -1)).toEqual([]);
+  });
+
+  it("run strictly downward", () => {
+    expect(imports((from, to) => floorOf(to) < floorOf(from))).toEqual([]);
+  });
+
+  it("never join what sends with what fans out", () => {
+    const fansOut = (name: string): boolean => ["broker/", "redis/"].includes(roomOf(name));
+    expect(imports((from, to) => fansOut(from) && roomOf(to) === "response/")).toEqual([]);
+    expect(imports((from, to) => roomOf(from) === "response/" && fansOut(to))).toEqual([]);
+    const known = new Set(["index.ts", "redis.ts", "broker/", "redis/"]);
+    expect(imports((from, to) => fansOut(to) && !known.has(roomOf(from)))).toEqual([]);
+    expect(imports((from, to) => roomOf(to) === "redis/" && !["redis.ts", "redis/"].includes(roomOf(from)))).toEqual([]);
+  });
+
+  it("go in no circle, types included", () => {
+    const circles: string[] = [];
+    const done = new Set<string>();
+    const walk = (name: string, path: readonly string[]): void => {
+      if (path.includes(name)) circles.push([...path.slice(path.indexOf(name)), name].join(" → "));
+      if (path.includes(name) || done.has(name)) return;
+      for (const next of sources.get(name)?.files ?? []) walk(next, [...path, name]);
+      done.add(name);
+    };
+    for (const name of sources.keys()) walk(name, []);
+    expect(circles).toEqual([]);
+  });
+
+  it("need no package but the peers, and those as types", () => {
+    const foreign = [...sources].flatMap(([name, { packages }]) => packages.filter((module) => !module.startsWith("node:")).map((module) => `${roomOf(name)} ${module}`));
+    expect(foreign.filter((use) => !/ express$|^redis\/ redis$/.test(use))).toEqual([]);
+    const runtime = [...sources].flatMap(([name, { text }]) => [...text.matchAll(/^(?:import|export)(?! type).* from "(express|redis)";$/gm)].map(([line]) => `${name}: ${line}`));
+    expect(runtime).toEqual([]);
+  });
+});
+
+describe("the format room", () => {
+  it("knows nothing of Node", () => {
+    for (const [name, { text, packages }] of sources) {
+      if (roomOf(name) !== "format/") continue;
+      expect(packages, name).toEqual([]);
+      expect(text, name).not.toMatch(/\b(?:Buffer|process|NodeJS|ServerResponse)\b/);
+    }
+  });
+});
+
+describe("every source", () => {
+  it("has at most 220 lines", () => {
+    const long = [...sources].map(([name, { text }]) => `${name}: ${text.split("\n").length - 1}`).filter((line) => Number(line.split(": ")[1]) > 220);
+    expect(long).toEqual([]);
+  });
+
+  it("leaves the process's own events alone", () => {
+    expect([...sources].filter(([, { text }]) => /\bprocess\s*\.\s*(?:on|once|addListener|prependListener)\b/.test(text)).map(([name]) => name)).toEqual([]);
+  });
+
+  it("has a name that says what it is", () => {
+    expect([...sources.keys()].filter((name) => /(?:^|\/)(?:utils?|helpers?|types|common|misc)(?:\/|\.ts$)/.test(name))).toEqual([]);
+  });
+});
+
+describe("the doors", () => {
+  /** The names that a door exports, those of types with `type ` before them. */
+  function names(door: string): string[] {
+    const { statements } = ts.createSourceFile(door, sources.get(door)?.text ?? "", ts.ScriptTarget.ES2022);
+    return statements.flatMap((statement) => {
+      if (!ts.isExportDeclaration(statement) || statement.exportClause === undefined || !ts.isNamedExports(statement.exportClause)) return [statement.kind === ts.SyntaxKind.ExportDeclaration ? "*" : "a statement of its own"];
+      const allTypes = statement.isTypeOnly;
+      return statement.exportClause.elements.map(({ name, isTypeOnly }) => (allTypes || isTypeOnly ? `type ${name.text}` : name.text));
+    }).sort();
+  }
+
+  it("show the names of the design, and no other", () => {
+    expect(names("index.ts")).toEqual([
+      "EventStreamError",
+      "encodeEvent",
+      "eventSource",
+      "memoryBroker",
+      "type Broker",
+      "type CloseReason",
+      "type EventSourceOptions",
+      "type EventStream",
+      "type EventStreamItem",
+      "type EventStreamSource",
+      "type HistoryOptions",
+      "type PublishedEvent",
+      "type ServerSentEvent",
+      "type StreamSummary",
+      "type SubscribeOptions",
+    ]);
+    expect(names("redis.ts")).toEqual(["redisBroker", "type RedisBrokerOptions"]);
+  });
+
+  it("hold no more at run time than they show", () => {
+    expect(Object.keys(front).sort()).toEqual(["EventStreamError", "encodeEvent", "eventSource", "memoryBroker"]);
+    expect(Object.keys(side)).toEqual(["redisBroker"]);
+  });
+});
+
+describe("the package", () => {
+  it("has no runtime dependency", () => {
+    const { dependencies, optionalDependencies, bundledDependencies } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as Record<string, object | undefined>;
+    expect({ ...dependencies, ...optionalDependencies, ...bundledDependencies }).toEqual({});
+  });
+});

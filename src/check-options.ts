@@ -51,8 +51,8 @@ const checks: { readonly [Name in keyof Settings]: (value: unknown, name: string
  * @throws {EventStreamError} `ERR_INVALID_OPTION`, naming the option and its value
  */
 export function checkOptions(options: unknown): Settings {
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw new EventStreamError("ERR_INVALID_OPTION", `The options of eventSource are ${show(options)}; they must be an object.`);
+  if (typeof options !== "object" || options === null || Symbol.iterator in options) {
+    throw new EventStreamError("ERR_INVALID_OPTION", `The options of eventSource are ${show(options)}; they must be a plain object.`);
   }
   const given: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(options)) {

@@ -62,17 +62,37 @@ export class EventStreamError extends TypeError {
   }
 }
 
-/** A value as an error message shows it: its type and the beginning of what it holds, on one line. */
+/**
+ * A value as an error message shows it: its type and the beginning of what it holds, on one line. Whatever
+ * the value is made of, which may be a client's doing, it can neither fail nor begin a line in a log.
+ */
 export function show(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
-  if (typeof value === "function") return value.name === "" ? "a function" : `function ${value.name}`;
-  if (typeof value === "bigint") return `${value}n`;
-  if (typeof value !== "object" || value === null) return String(value);
+  try {
+    if (typeof value === "string") return JSON.stringify(short(value));
+    if (typeof value === "bigint") return `${short(String(value))}n`;
+    if (typeof value === "function") return value.name === "" ? "a function" : `function ${plain(value.name)}`;
+    return typeof value === "object" && value !== null ? showObject(value) : plain(String(value));
+  } catch {
+    return "an object that cannot be looked at";
+  }
+}
+
+function showObject(value: object): string {
   if (Array.isArray(value)) return `an array of ${value.length}`;
-  const name = (value as { constructor?: { name?: unknown } }).constructor?.name;
-  if (typeof name === "string" && name !== "" && name !== "Object") return `an instance of ${name}`;
-  const keys = Object.keys(value).map((key) => (/^[\w$]{1,60}$/.test(key) ? key : show(key)));
-  return keys.length === 0 ? "{}" : `{ ${keys.slice(0, 4).join(", ")}${keys.length > 4 ? ", …" : ""} }`;
+  // The prototype's: data may have a key of this name.
+  const name = (Object.getPrototypeOf(value) as object | null)?.constructor.name ?? "Object";
+  if (name !== "" && name !== "Object") return `an instance of ${plain(name)}`;
+  const keys = Object.keys(value);
+  const shown = keys.slice(0, 4).map((key) => (/^[\w$]{1,60}$/.test(key) ? key : show(key)));
+  return keys.length === 0 ? "{}" : `{ ${shown.join(", ")}${keys.length > 4 ? ", …" : ""} }`;
+}
+
+function short(text: string): string {
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+}
+
+function plain(text: string): string {
+  return short(text).replace(/\p{Cc}|\u2028|\u2029/gu, "\uFFFD");
 }
 
 export function headersSent(): EventStreamError {

@@ -1,5 +1,6 @@
 import { EventStreamError } from "express-event-source";
 import { expect, it, vi } from "vitest";
+import { show } from "../src/errors.js";
 
 it("an EventStreamError is a TypeError with a code, a field and a cause", () => {
   const cause = new Error("because");
@@ -23,4 +24,35 @@ it("nothing else is an EventStreamError", () => {
   for (const value of [new TypeError("text"), new Error("text"), { code: "ERR_INVALID_ITEM" }, null, undefined, "text", 5]) {
     expect(value instanceof EventStreamError).toBe(false);
   }
+});
+
+it.each<[shown: string, value: () => unknown]>([
+  ['"text"', () => "text"],
+  ['"a\\nb\\u001b[31m"', () => "a\nb\u001b[31m"],
+  [`"${"x".repeat(60)}…"`, () => "x".repeat(100)],
+  ["5n", () => 5n],
+  ["0", () => -0],
+  ["null", () => null],
+  ["undefined", () => undefined],
+  ["Symbol(a\uFFFDb)", () => Symbol("a\nb")],
+  ["a function", () => () => 1],
+  ["function now", () => function now() {}],
+  ["function a\uFFFD\uFFFDb", () => Object.defineProperty(() => 1, "name", { value: "a\r\nb" })],
+  ["an object that cannot be looked at", () => Object.defineProperty(() => 1, "name", { value: {} })],
+  ["an array of 2", () => [1, 2]],
+  ["{}", () => ({})],
+  ["{ a, b, c, d, … }", () => ({ a: 1, b: 2, c: 3, d: 4, e: 5 })],
+  ['{ "a b", "c\\nd" }', () => ({ "a b": 1, "c\nd": 2 })],
+  ["{}", () => Object.create(null)],
+  ["an instance of Date", () => new Date()],
+  ["an instance of Bad\uFFFDname", () => new (class { static readonly name = "Bad\nname"; })()],
+  // what JSON from a client may hold
+  ["{ constructor }", () => ({ constructor: { name: "x\nforged line" } })],
+  ["{ constructor, length }", () => ({ constructor: null, length: 5 })],
+  ["{ __proto__ }", () => JSON.parse('{"__proto__": {"constructor": null}}')],
+  ["{ constructor }", () => ({ get constructor() { throw new Error("no"); } })],
+  ["an object that cannot be looked at", () => new Proxy({}, { getPrototypeOf() { throw new Error("no"); } })],
+  [`1${"0".repeat(59)}…n`, () => 10n ** 100n],
+])("a message shows %s, on one line", (shown, value) => {
+  expect(show(value())).toBe(shown);
 });

@@ -108,8 +108,8 @@ describe("an option is refused when eventSource is called, by name and value", (
     expect(refusal([], JSON.parse('{"__proto__": 1}')).field).toBe("__proto__");
   });
 
-  it.each([[null], [5], ["options"], [[]], [() => ({})]])("options that are %o", (options) => {
-    expect(refusal([], options)).toMatchObject({ code: "ERR_INVALID_OPTION", message: expect.stringContaining("must be an object") });
+  it.each([[null], [5], ["options"], [[]], [() => ({})], [new Map([["pingInterval", 5]])]])("options that are %o", (options) => {
+    expect(refusal([], options)).toMatchObject({ code: "ERR_INVALID_OPTION", message: expect.stringContaining("must be a plain object") });
   });
 });
 

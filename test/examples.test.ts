@@ -255,9 +255,9 @@ describe.concurrent("broker", () => {
 
   test("prices: the symbols that were asked for, and what was missed", async () => {
     const { curl } = await start("broker/prices.ts");
-    const both = await curl("/prices?symbols=ACME,GLOBEX", { enough: /ACME[^]*GLOBEX[^]*ACME/ });
+    const both = await curl("/prices/ACME,GLOBEX", { enough: /ACME[^]*GLOBEX[^]*ACME/ });
     expect(both.text).not.toContain("HOOLI");
-    const resumed = await curl("/prices?symbols=ACME,GLOBEX", { headers: { "Last-Event-ID": idOf(both.text) }, enough: "GLOBEX" });
+    const resumed = await curl("/prices/ACME,GLOBEX", { headers: { "Last-Event-ID": idOf(both.text) }, enough: "GLOBEX" });
     // The first event after the one that was seen: the same one that came the first time.
     expect(resumed.text.split("\n\n")[0]).toBe(both.text.split("\n\n")[1]);
     expect(resumed.text).not.toContain("gap");

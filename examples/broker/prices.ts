@@ -1,8 +1,8 @@
 // Live prices: one publisher, any number of clients, each with the symbols it asks for. Who loses the connection
 // gets what it missed.
 //
-//     curl -N "http://localhost:3000/prices?symbols=ACME,GLOBEX"
-//     curl -N "http://localhost:3000/prices?symbols=ACME" -H "Last-Event-ID: <an id that you saw>"
+//     curl -N http://localhost:3000/prices/ACME,GLOBEX
+//     curl -N http://localhost:3000/prices/ACME,GLOBEX -H "Last-Event-ID: <an id that you saw>"
 import type { AddressInfo } from "node:net";
 import express from "express";
 import { eventSource, memoryBroker } from "express-event-source";
@@ -15,10 +15,8 @@ interface Price {
 const broker = memoryBroker<Price>();
 const app = express();
 
-app.get("/prices", eventSource((req, stream) => {
-  const symbols = String(req.query.symbols ?? "ACME").split(",");
-  return broker.subscribe(symbols, stream);
-}));
+app.get("/prices/:symbols", eventSource<{ symbols: string }>((req, stream) =>
+  broker.subscribe(req.params.symbols.split(","), stream)));
 
 const prices = new Map([["ACME", 100], ["GLOBEX", 50], ["HOOLI", 200]]);
 setInterval(() => {
@@ -30,5 +28,5 @@ setInterval(() => {
 }, 200);
 
 const server = app.listen(Number(process.env.PORT ?? 3000), () => {
-  console.log("http://localhost:%d/prices?symbols=ACME,GLOBEX", (server.address() as AddressInfo).port);
+  console.log("http://localhost:%d/prices/ACME,GLOBEX", (server.address() as AddressInfo).port);
 });

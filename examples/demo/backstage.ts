@@ -53,8 +53,9 @@ export class Backstage {
       return res;
     };
     res.write = (...args: unknown[]) => {
+      const hasRoom = write(...args);
       tell("frames", shorten(String(args[0])));
-      return write(...args);
+      return hasRoom;
     };
 
     this.#watched.set(key, res);

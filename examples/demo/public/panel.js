@@ -23,6 +23,8 @@ export class Panel {
     section.querySelector(".views").append(parts.querySelector(".wire"));
     this.#showCodeIn(parts.querySelector(".code"));
     section.append(parts);
+    // A form is there for the Enter key, which presses its button.
+    section.querySelector("form")?.addEventListener("submit", (event) => event.preventDefault());
     this.state = "idle";
   }
 
@@ -134,6 +136,7 @@ export function follow(list) {
   list.addEventListener("scroll", () => (isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 8));
   const scroll = () => isAtEnd && list.scrollTo({ top: list.scrollHeight, behavior: "instant" });
   new window.MutationObserver(scroll).observe(list, { childList: true, subtree: true });
+  new ResizeObserver(scroll).observe(list);
 }
 
 /** An element with a text, which is never taken for HTML. */

@@ -33,8 +33,7 @@ export function chat(panel) {
 
   panel.onToggle(join);
   room.onchange = () => panel.isOn && join();
-  form.onsubmit = (event) => {
-    event.preventDefault();
+  form.onsubmit = () => {
     if (!panel.isOn) join();
     send();
   };

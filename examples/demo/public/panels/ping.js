@@ -3,8 +3,9 @@ import { takeConnection } from "../connections.js";
 
 // Two clients of one route: an EventSource, which hides comments from the page, and fetch, which hides nothing.
 export function ping(panel) {
-  const seen = panel.find("[data-seen]");
-  const pings = panel.find("[data-pings]");
+  const seenEvents = panel.find("[data-seen-events]");
+  const seenPings = panel.find("[data-seen-pings]");
+  const wirePings = panel.find("[data-wire-pings]");
   let reading = new AbortController();
 
   async function readTheWire(signal) {
@@ -14,9 +15,10 @@ export function ping(panel) {
       panel.wire.show("request", "GET /ping  (fetch)");
       const response = await fetch("/ping", { signal });
       panel.wire.show("head", `${response.status} ${response.statusText}`);
-      for await (const text of chunks(response.body.pipeThrough(new TextDecoderStream()))) {
-        panel.wire.show("frames", text);
-        pings.textContent = Number(pings.textContent) + text.split("\n: this ping").length - 1;
+      const texts = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let text = await texts.read(); !text.done; text = await texts.read()) {
+        panel.wire.show("frames", text.value);
+        count(wirePings, text.value.split(": this ping").length - 1);
       }
     } finally {
       giveBack();
@@ -27,17 +29,13 @@ export function ping(panel) {
     reading.abort();
     if (panel.isOn) return panel.close();
     reading = new AbortController();
-    seen.textContent = pings.textContent = "0";
-    panel.open("/ping", { sand: () => (seen.textContent = Number(seen.textContent) + 1) });
+    for (const number of [seenEvents, seenPings, wirePings]) number.textContent = "0";
+    // Were a ping an event, it would be one of these.
+    panel.open("/ping", { sand: () => count(seenEvents), message: () => count(seenPings), ping: () => count(seenPings) });
     readTheWire(reading.signal).catch(() => panel.close());
   });
 }
 
-async function* chunks(stream) {
-  const reader = stream.getReader();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    yield value;
-  }
+function count(number, more = 1) {
+  number.textContent = Number(number.textContent) + more;
 }

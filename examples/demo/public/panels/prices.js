@@ -46,7 +46,7 @@ function plot(place) {
     ...size(),
     legend: { show: false },
     cursor: { show: false },
-    axes: [{ ...axis, space: 90, values: [[1, "{HH}:{mm}:{ss}", null, null, null, null, null, null, 1]] }, { ...axis, size: 44 }],
+    axes: [{ ...axis, space: 90, size: 30, values: [[1, "{HH}:{mm}:{ss}", null, null, null, null, null, null, 1]] }, { ...axis, size: 44 }],
     series: [{}, ...names.map((label, index) => ({ label, width: 2, points: { show: false }, stroke: colour(`--series-${index + 1}`) }))],
   }, [[]], place);
   new ResizeObserver(() => chart.setSize(size())).observe(place);

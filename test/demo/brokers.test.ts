@@ -1,0 +1,115 @@
+/// <reference lib="dom" />
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, describe, test } from "vitest";
+import { complete } from "../../examples/demo/model.js";
+import { hasChromium, launchChromium } from "./chromium.js";
+import { patiently, textOf, visit } from "./visit.js";
+
+const cut = /ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE/;
+
+let browser: Browser;
+
+describe.runIf(hasChromium)("the panels with a broker in Chromium", { concurrent: true, timeout: 90_000 }, () => {
+  beforeAll(async () => {
+    browser = await launchChromium();
+  });
+  afterAll(() => browser?.close());
+
+  test("tabs share the chart's prices, and a new tab gets the past first", async (context) => {
+    const { expect } = context;
+    const { page, requests, openTab, check } = await visit(browser, context);
+    await page.click("#prices [data-toggle]");
+    await expect.poll(textOf(page, "#prices .latest"), patiently).toMatch(/^Ash [\d.]+ +Birch [\d.]+ +Cedar [\d.]+$/);
+    const firstId = /id: (\S+)/.exec(await textOf(page, "#prices .wire pre")())?.[1];
+    const tab = await openTab();
+    await tab.click("#prices [data-toggle]");
+    await expect.poll(textOf(tab, "#prices .wire pre"), patiently).toContain(`id: ${firstId}\n`);
+    await tab.waitForFunction(isPainted);
+    await page.bringToFront();
+    await page.waitForFunction(isPainted);
+    expect(requests.filter((request) => request === "GET /backstage")).toHaveLength(1);
+    check();
+  });
+
+  test("what is said in a room arrives in it as it is, and in no other", async (context) => {
+    const { expect } = context;
+    const { page, openTab, check } = await visit(browser, context);
+    const tab = await openTab();
+    await tab.selectOption("#chat select", "kitchen");
+    await tab.click("#chat [data-toggle]");
+    const forgery = "hello\ndata: forged\n\nid: 9\r\nevent: gap\n\n<img src=x onerror=alert(1)>\u2028end";
+    const say = async (room: string, text: string) => {
+      await page.selectOption("#chat select", room);
+      await page.fill("#chat textarea", text);
+      await page.press("#chat textarea", "Enter");
+      await expect.poll(() => page.inputValue("#chat textarea"), patiently).toBe("");
+    };
+    await say("garden", "not for the kitchen");
+    await say("kitchen", forgery);
+    await tab.waitForSelector("#chat .messages li");
+    expect(await tab.$$eval("#chat .messages li", (items) => items.map((item) => item.textContent))).toEqual([`Ada${forgery.replace("\r\n", "\n")}`]);
+    expect(await tab.$("#chat .messages img")).toBeNull();
+    check();
+  });
+
+  test("an answer is complete in both tabs after a reload in its middle", async (context) => {
+    const { expect } = context;
+    const { page, openTab, check } = await visit(browser, context);
+    await page.fill("#answer input", "twice?");
+    await page.press("#answer input", "Enter");
+    await page.waitForSelector("#answer a:not([hidden])");
+    const tab = await openTab(await page.$eval("#answer a", (link) => (link as HTMLAnchorElement).href));
+    await expect.poll(textOf(page, "#answer .text"), patiently).toContain("An event stream");
+    await page.reload();
+    const [tokens, whole] = await wholeAnswer("twice?");
+    for (const one of [page, tab]) {
+      await expect.poll(textOf(one, "#answer .verdict"), patiently).toBe(`${tokens} tokens, 0 twice. The server said 204: that was all.`);
+      expect(await textOf(one, "#answer .text")()).toBe(whole);
+      expect(await textOf(one, "#answer .wire pre")()).toContain("← 204 No Content");
+    }
+    check();
+  });
+
+  test("a lost connection loses no tick, and a server that starts anew says gap", async (context) => {
+    const { expect } = context;
+    const { page, log, check } = await visit(browser, context, { breaks: cut });
+    await page.click("#trouble [data-toggle]");
+    await page.locator("#trouble .ticks li").nth(1).waitFor();
+    await page.click("#trouble [data-kill]");
+    await page.waitForSelector("#trouble .ticks li.back ~ li");
+    const ticks = (await items(page)).filter((item) => item !== "back").map(Number);
+    expect(ticks).toEqual(ticks.map((_, index) => (ticks[0] as number) + index));
+    await page.click("#trouble [data-restart]");
+    await page.waitForSelector("#trouble .ticks li.gap ~ li");
+    expect((await items(page)).join(" ")).toMatch(/\d back gap 1/);
+    expect(log.slice(-2)).toEqual(["server: closing", "server: listening"]);
+    check();
+  });
+
+  test("the server cuts a client that has stopped reading", async (context) => {
+    const { expect } = context;
+    const { page, log, check } = await visit(browser, context, { breaks: cut });
+    await page.click("#trouble [data-stall]");
+    await expect.poll(() => log.join("\n"), patiently).toContain('trouble: the flood ended, reason "timeout"');
+    await expect.poll(textOf(page, "#trouble .verdict"), patiently).toContain("has cut the client");
+    await expect.poll(textOf(page, "#connections"), patiently).toContain("1 of 6");
+    check();
+  });
+});
+
+function items(page: Page): Promise<string[]> {
+  return page.$$eval("#trouble .ticks li", (found) => found.map((item) => item.textContent ?? ""));
+}
+
+/** The number of the answer's tokens, and their text. */
+async function wholeAnswer(prompt: string): Promise<[number, string]> {
+  const tokens: string[] = [];
+  for await (const token of complete(prompt, AbortSignal.timeout(15_000))) tokens.push(token);
+  return [tokens.length, tokens.join("")];
+}
+
+/** In the page: whether the chart has anything on it. */
+function isPainted(): boolean {
+  const canvas = document.querySelector<HTMLCanvasElement>("#prices canvas");
+  return canvas?.getContext("2d")?.getImageData(0, 0, canvas.width, canvas.height).data.some((byte) => byte !== 0) === true;
+}

@@ -106,7 +106,7 @@ const commands = {
     const sockets = open;
     open = [];
     arrived = () => {};
-    await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once("close", resolve).destroy())));
+    await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once("close", resolve).resetAndDestroy())));
   },
 
   /** Connects, waits for the first event, leaves: `times` in all, `atOnce` at a time. The milliseconds it took. */

@@ -4,9 +4,13 @@ import { resolve } from "node:path";
 import { cpus } from "node:os";
 import { pinning, start } from "./processes.js";
 import { median } from "./statistics.js";
+import { churn } from "./workloads/churn.js";
+import { fanOut1000, fanOut5000 } from "./workloads/fan-out.js";
+import { idle } from "./workloads/idle.js";
 import { fifty, one } from "./workloads/ready.js";
+import { stalled } from "./workloads/stalled.js";
 
-const workloads = { one, fifty };
+const workloads = { one, fifty, "fan-out-1000": fanOut1000, "fan-out-5000": fanOut5000, idle, churn, stalled };
 const contenders = ["raw", "ours", "loop", "better-sse", "fastify-sse", "hono", "h3"];
 
 const { values, positionals } = parseArgs({
@@ -32,18 +36,24 @@ function open(name, workload) {
 
 /** All contenders run side by side and take turns, so that each round of each sees the same machine. */
 async function measure(workload) {
-  const client = await start("client.js", 1);
   const entrants = [];
   for (const name of names) {
     const contender = await open(name, workload);
-    if (workload.admits !== undefined && !(await workload.admits(contender, name))) await contender.stop();
-    else entrants.push({ name, contender, prepared: await workload.prepare(contender, client), rounds: [] });
+    if (workload.admits !== undefined && !(await workload.admits(contender))) {
+      await contender.stop();
+      continue;
+    }
+    // Each has clients of its own, so that those of fan-out can stay for all rounds.
+    const client = await start("client.js", 1);
+    entrants.push({ name, contender, client, prepared: await workload.prepare(contender, client), rounds: [] });
   }
   for (let n = 0; n < Number(values.rounds ?? workload.rounds); n++) {
-    for (const { contender, prepared, rounds } of entrants) rounds.push(await workload.round(contender, client, prepared));
+    for (const { contender, client, prepared, rounds } of entrants) rounds.push(await workload.round(contender, client, prepared));
   }
-  for (const { contender } of entrants) await contender.stop();
-  await client.stop();
+  for (const { contender, client } of entrants) {
+    await client.stop();
+    await contender.stop();
+  }
   return entrants;
 }
 
@@ -56,7 +66,7 @@ function table(workload, entrants) {
   const raw = entrants[0].rounds;
   const rows = [
     ["", "ratio to raw", "CPU ratio to raw", ...workload.columns],
-    ...entrants.map(({ name, rounds }) => [name, ratio(rounds, raw, workload.score).toFixed(2), ratio(rounds, raw, workload.cpu, true).toFixed(2), ...workload.show(rounds)]),
+    ...entrants.map(({ name, rounds }) => [name, ratio(rounds, raw, workload.score).toFixed(2), ratio(rounds, raw, workload.cost, true).toFixed(2), ...workload.show(rounds)]),
   ];
   rows.splice(1, 0, rows[0].map((_, n) => (n === 0 ? "---" : "---:")));
   return `## ${workload.title}\n\n${rows.map((row) => `| ${row.join(" | ")} |`).join("\n")}\n`;

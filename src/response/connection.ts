@@ -3,8 +3,8 @@ import { onClientGone } from "./client-gone.js";
 import { inNextTurn } from "./turn.js";
 import { FrameWriter } from "./writer.js";
 
-/** How long `compression` has to hand over what it was given before the connection is cut. */
-const compressionLimit = 100;
+/** `compression` cannot be asked whether it has handed over all it was given: it has when nothing more came for so long. */
+const compressionPause = 100;
 
 /** What can happen to a connection. Each may be called more than once, until `close`. */
 export interface ConnectionEvents {
@@ -49,8 +49,14 @@ export class Connection {
     if (this.#res.socket === null) {
       this.cut();
     } else if (this.#res.hasHeader("Content-Encoding")) {
-      const timer = setTimeout(cut, compressionLimit);
-      this.#cancelCut = () => clearTimeout(timer);
+      // It hands over more each time the client has taken what was there before.
+      const { socket } = this.#req;
+      let before = -1;
+      const timer = setInterval(() => {
+        if (socket.bytesWritten === before && this.#res.writableLength === 0) cut();
+        before = socket.bytesWritten;
+      }, compressionPause);
+      this.#cancelCut = () => clearInterval(timer);
     } else {
       // Node has it corked until the end of this tick.
       this.#cancelCut = inNextTurn(cut);

@@ -64,6 +64,8 @@ export class Stage {
   /** Requests that reached the handler, and those whose handler's promise has resolved. */
   begun = 0;
   over = 0;
+  /** Those of a middleware, such as "ServerResponse drain". */
+  foreignListeners: readonly string[] = [];
   readonly #listeners: (() => string[])[] = [];
 
   constructor(source: Source, options: EventSourceOptions<never> = {}, before: RequestHandler[] = [], server: Server = createServer()) {
@@ -103,7 +105,7 @@ export class Stage {
 
   /** Names of events that have more listeners than before the handler was called. */
   get leakedListeners(): string[] {
-    return this.#listeners.flatMap((look) => look());
+    return this.#listeners.flatMap((look) => look()).filter((name) => !this.foreignListeners.includes(name));
   }
 
   /** Expects that the one stream has ended for `reason`, and that nothing of it is left. */

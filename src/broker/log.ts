@@ -58,6 +58,7 @@ export class Log {
 
   #drop(): void {
     this.#left = (this.#entries[this.#first] as Entry).sequence;
+    // At once, not when the array is cut: else twice as many would be held.
     this.#entries[this.#first] = undefined;
     this.#first += 1;
     // Half of them at a time: each entry is moved about once in its life.

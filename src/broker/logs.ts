@@ -72,7 +72,7 @@ export class Logs {
     const digits = id.startsWith(this.#prefix) ? id.slice(this.#prefix.length) : "";
     if (!/^[1-9]\d{0,15}$/.test(digits)) return undefined;
     const sequence = Number(digits);
-    return channels.some((channel) => this.#logs.get(channel)?.knows(sequence) ?? sequence < this.forgottenUpTo) ? sequence : undefined;
+    return channels.some((channel) => this.#logs.get(channel)?.knows(sequence)) ? sequence : undefined;
   }
 
   /** Up to which number events of `channel` are missing. */

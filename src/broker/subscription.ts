@@ -118,16 +118,13 @@ export class Subscription implements AsyncIterableIterator<PublishedEvent, undef
   }
 
   #wait(): void {
-    for (const place of this.#places) {
-      // It has everything up to here, in this channel too.
-      place.after = this.#logs.sequence;
-      this.#logs.open(place.channel).waiting.add(this);
-    }
+    for (const { channel } of this.#places) this.#logs.open(channel).waiting.add(this);
   }
 
   /** The entry is the next one: who waits has everything else. */
   take(entry: Entry): void {
     this.#calls.shift()?.(this.#yield(entry.event));
+    // It has everything up to here in its other channels too.
     for (const place of this.#places) place.after = entry.sequence;
     if (this.#calls.length === 0) this.#leave();
   }

@@ -1,30 +1,11 @@
 import { PGlite } from "@electric-sql/pglite";
-import type { Server as HttpServer } from "node:http";
-import { connect, Server } from "node:net";
-import { format } from "node:util";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { connect } from "node:net";
+import { expect, test, vi } from "vitest";
+import { runExample } from "./support/example.js";
 import { until } from "./support/stage.js";
 
-const printed: string[] = [];
-const listen = vi.spyOn(Server.prototype, "listen");
 const query = vi.spyOn(PGlite.prototype, "query");
-let url: string;
-
-beforeAll(async () => {
-  vi.stubEnv("PORT", "0");
-  vi.spyOn(console, "log").mockImplementation((...values) => void printed.push(format(...values)));
-  await import("../examples/database.js");
-  await until(() => printed.length > 0);
-  url = printed[0] as string;
-});
-
-afterAll(() => {
-  for (const server of listen.mock.contexts as HttpServer[]) {
-    server.close();
-    server.closeAllConnections();
-  }
-  vi.unstubAllEnvs();
-});
+const { url, printed } = await runExample("database");
 
 const from = (lastEventId: number, signal?: AbortSignal): Promise<Response> =>
   fetch(url, { headers: { "Last-Event-ID": String(lastEventId) }, ...(signal ? { signal } : {}) });

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import type { Server as HttpServer } from "node:http";
 import { type AddressInfo, Server } from "node:net";
 import { fileURLToPath } from "node:url";
@@ -246,6 +246,13 @@ describe("what it says of the code", () => {
     expect(rows("| option | default | |\n").map(([name]) => unquote(name))).toEqual(declared);
   });
 
+  test("the types it names are those of the front door", () => {
+    const exported = new Set(read("src/index.ts").match(/\b[A-Z]\w+/g));
+    exported.delete("EventStreamError");
+    const named = /Types, for your own functions:([^]*?)\n\n/.exec(readme)?.[1]?.match(/\w+(?=`)/g);
+    expect(named?.sort()).toEqual([...exported].sort());
+  });
+
   test("the codes are those of EventStreamError", () => {
     const codes = read("src/errors.ts").match(/(?<=\| ")ERR_\w+/g);
     expect(rows("| `code` |").map(([code]) => unquote(code))).toEqual(codes);
@@ -289,6 +296,12 @@ describe("its links", () => {
 
   test("lead to files that are there", () => {
     for (const link of links.filter((link) => !link.startsWith("#"))) expect(existsSync(root + link), link).toBe(true);
+  });
+
+  test("lead to every example", () => {
+    const files = ["", "basic/", "advanced/", "push/", "faults/", "broker/", "metrics/"].flatMap((folder) =>
+      readdirSync(`${root}examples/${folder}`).filter((file) => file.endsWith(".ts")).map((file) => `examples/${folder}${file}`));
+    for (const file of files) expect(links).toContain(file);
   });
 
   test("lead to every chapter from its contents", () => {

@@ -53,23 +53,26 @@ export const firefox: Browser = {
   },
 };
 
-/** Opens a page. The function that it returns closes the browser. */
-export function openPage(browser: Browser, url: string): () => Promise<void> {
+/** A browser that shows a page. */
+export interface OpenPage {
+  /** Rejects when the browser has ended, or could not be started. */
+  readonly lost: Promise<never>;
+  readonly close: () => Promise<void>;
+}
+
+export function openPage(browser: Browser, url: string): OpenPage {
   const folder = mkdtempSync(join(tmpdir(), "browser-"));
-  const { PATH } = process.env;
   // A group of its own: a browser is many processes.
-  const child = spawn(browser.program, [...browser.prepare(folder), url], { detached: true, stdio: "ignore", env: { PATH, HOME: folder } });
-  const exited = once(child, "exit");
-  exited.catch(() => {});
-  return async () => {
-    if (child.pid === undefined) return;
-    try {
-      process.kill(-child.pid, "SIGKILL");
-      await exited;
-    } catch {
-      // It had ended by itself.
-    }
+  const child = spawn(browser.program, [...browser.prepare(folder), url], { detached: true, stdio: "ignore", env: { ...process.env, HOME: folder } });
+  const lost = once(child, "exit").then(([code, signal]): never => {
+    throw new Error(`${browser.name} has ended: ${code ?? signal}`);
+  });
+  const close = async (): Promise<void> => {
+    if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) process.kill(-child.pid, "SIGKILL");
+    await lost.catch(() => {});
     // The last of its processes may still be writing.
     rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   };
+  lost.catch(() => {});
+  return { lost, close };
 }

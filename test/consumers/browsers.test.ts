@@ -96,8 +96,9 @@ for (const browser of [chromium, firefox]) {
       server = app.listen(0, "127.0.0.1");
       await once(server, "listening");
       const query = [...Object.keys(followed).map((name) => `follow=${name}`), ...Object.keys(posted).map((name) => `post=${name}`)].join("&");
-      close = openPage(browser, `http://127.0.0.1:${(server.address() as AddressInfo).port}/?${query}`);
-      seen = await reported.opened;
+      const page = openPage(browser, `http://127.0.0.1:${(server.address() as AddressInfo).port}/?${query}`);
+      close = page.close;
+      seen = await Promise.race([reported.opened, page.lost]);
     });
 
     afterAll(async () => {

@@ -16,10 +16,11 @@ function isInstalled(program: string): boolean {
 }
 
 /**
- * A `describe` for tests that need a program of the system's. Where it is missing they are left out,
- * and the suite's name says so; on CI they run all the same, and fail.
+ * A `describe` for tests that need a program of the system's. Where it is missing they are left out, with a line that says
+ * so; on CI they run all the same, and fail.
  */
 export function describeWith(program: string, name: string, tests: () => void): void {
   const isThere = isInstalled(program) || process.env["CI"] === "true";
-  describe.skipIf(!isThere)(isThere ? name : `${name} (left out: ${program} is not installed)`, tests);
+  if (!isThere) console.warn(`The tests "${name}" are left out: ${program} is not installed.`);
+  describe.skipIf(!isThere)(name, tests);
 }

@@ -20,7 +20,7 @@ export interface HistoryOptions {
 export interface SubscribeOptions {
   /**
    * The `id` of the last event that the client got: the subscription begins just after it. An ID
-   * that the channel does not know is a gap, never an error. Stronger than `from`.
+   * that the channel does not know is a gap, never an error. Stronger than `from`; an empty one is none.
    */
   readonly lastEventId?: string | undefined;
   /**
@@ -59,7 +59,8 @@ export type PublishedEvent<E extends ServerSentEvent = ServerSentEvent> = E exte
  * position exactly once. Where the next one has left the log (an unknown ID, an ID from before a
  * restart, a subscriber that is too slow) it first yields a `gap`, then everything that is still held.
  *
- * **Memory.** A slow subscriber has no queue; it is a cursor that lags.
+ * **Memory.** A slow subscriber has no queue; it is a cursor that lags. A channel that nobody waits for is
+ * forgotten, the mark of its end too, when it has not been used for `maxAge`; a client that comes back later gets a `gap`.
  */
 export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
   /**

@@ -87,8 +87,11 @@ export class Subscription implements AsyncIterableIterator<PublishedEvent, undef
         nextPlace = place;
       }
     }
-    const gap = isMissing ? this.#missing() : undefined;
-    if (gap !== undefined) return { done: false, value: gap as PublishedEvent };
+    if (isMissing) {
+      const gap = this.#missing();
+      // onGap may have published or ended something.
+      return gap === undefined ? this.#read() : { done: false, value: gap as PublishedEvent };
+    }
     if (next !== undefined && nextPlace !== undefined) {
       nextPlace.after = next.sequence;
       return this.#yield(next.event);

@@ -64,7 +64,8 @@ export interface EventSourceOptions<Item = EventStreamItem> {
   readonly ping?: (() => EventStreamItem) | undefined;
   /**
    * The reconnection time, whole milliseconds ≥ 0, that is sent before the first event: how long the browser
-   * waits before it comes back. A function is called for each stream, for example to spread clients out.
+   * waits before it comes back. A function is called for each stream, for example to spread clients out, and its
+   * result is rounded.
    *
    * @default none: the browser's own, about 3 s
    */

@@ -8,40 +8,39 @@ import type { FrameWriter } from "./response/writer.js";
 
 /** What one stream sends, and in which order: the head, the first `retry`, events with pings in between, a farewell. */
 export class Sender {
-  /** How many items of the source have been sent. */
-  events = 0;
-  /** When the head was sent, as `performance.now()` tells it. */
-  openedAt: number | undefined;
-
   readonly #res: Response;
   readonly #settings: Settings;
   readonly #writer: FrameWriter;
+  readonly #expired: () => void;
   readonly #failed: (error: unknown) => void;
+
+  #openedAt: number | undefined;
+  #events = 0;
   #stopPings: (() => void) | undefined;
   #isPingDue = false;
+  #expiry: NodeJS.Timeout | undefined;
 
-  /** `failed` is told of a ping that cannot be sent. */
-  constructor(res: Response, settings: Settings, writer: FrameWriter, failed: (error: unknown) => void) {
+  /** `expired` is called when the stream has lasted its time, `failed` for a ping that cannot be sent. */
+  constructor(res: Response, settings: Settings, writer: FrameWriter, expired: () => void, failed: (error: unknown) => void) {
     this.#res = res;
     this.#settings = settings;
     this.#writer = writer;
+    this.#expired = expired;
     this.#failed = failed;
   }
 
-  /** Prepares the head: it leaves with the first write, or with `flush`. */
+  /** Prepares the head: it leaves with the first write. */
   open(retry: Settings["retry"]): void {
-    const { status, headers, pingInterval } = this.#settings;
+    const { status, headers, pingInterval, maxDuration } = this.#settings;
     if (this.#res.headersSent) throw headersSent();
-    const first = retry === undefined ? undefined : this.#encode({ retry: checkRetry(typeof retry === "function" ? retry() : retry) });
+    // Jitter seldom comes in whole milliseconds.
+    const first = retry === undefined ? undefined : this.#encode({ retry: checkRetry(typeof retry === "function" ? Math.round(retry()) : retry) });
     setHead(this.#res, status, headers);
-    this.openedAt = performance.now();
+    this.#openedAt = performance.now();
     if (first !== undefined) this.#writer.write(first);
     if (pingInterval) this.#stopPings = every(pingInterval, this.#ping);
-  }
-
-  /** Sends the head by itself. */
-  flush(): void {
-    this.#res.flushHeaders();
+    // In the last tenth, so that clients that came together do not come back together.
+    if (maxDuration !== undefined) this.#expiry = setTimeout(this.#expired, maxDuration * (0.9 + Math.random() / 10));
   }
 
   /** What goes over the wire for a value of the source. */
@@ -52,7 +51,7 @@ export class Sender {
 
   /** Sends the frame of one item; resolves when there is room for the next. */
   send(frame: string | Uint8Array): Promise<void> | undefined {
-    this.events += 1;
+    this.#events += 1;
     this.#writer.write(frame);
     if (!this.#writer.isWritable) return this.#writer.drained().then(this.#pingIfDue);
     this.#pingIfDue();
@@ -71,10 +70,17 @@ export class Sender {
     return true;
   }
 
-  /** Sends no more pings. */
+  /** Stops what runs by the clock. */
   stop(): void {
     this.#stopPings?.();
     this.#stopPings = undefined;
+    clearTimeout(this.#expiry);
+  }
+
+  /** What has been sent, for the summary; `undefined` where not even the head was. */
+  figures(): { events: number; bytes: number; duration: number } | undefined {
+    if (this.#openedAt === undefined) return undefined;
+    return { events: this.#events, bytes: this.#writer.bytes, duration: performance.now() - this.#openedAt };
   }
 
   readonly #ping = (): void => {

@@ -32,6 +32,7 @@ export class Session {
   readonly #sender: Sender;
   readonly #shutdown: Shutdown;
   readonly #ended = new LazySignal();
+  readonly #stream: EventStream;
   readonly #done: (errors: unknown[]) => void;
 
   #state: "starting" | "open" | "ending" | "closed" = "starting";
@@ -41,10 +42,7 @@ export class Session {
   /** What is left for `next`. */
   readonly #unhandled: unknown[] = [];
 
-  #stream: EventStream | undefined;
   #reader: SourceReader | undefined;
-  /** What runs beside the source, and is let go with it. */
-  readonly #beside: (() => void)[] = [];
 
   /** `done` is called once, when nothing of the stream is left, with the errors that nobody has handled. */
   constructor(req: Request, res: Response, settings: Settings, done: (errors: unknown[]) => void) {
@@ -61,28 +59,21 @@ export class Session {
       stalled: () => this.#lose("timeout"),
       failed: this.#fail,
     });
-    this.#sender = new Sender(res, settings, this.#connection.writer, this.#fail);
+    this.#sender = new Sender(res, settings, this.#connection.writer, () => this.#end("expired"), this.#fail);
     this.#shutdown = new Shutdown(req.socket, settings, () => this.#end("shutdown"), () => this.#lose("shutdown"));
+    this.#stream = createEventStream(this.#ended, this.#shutdown, lastEventId(req), res);
   }
 
   run(open: OpenSource): void {
-    if (this.#shutdown.hasBegun) {
-      this.#end("shutdown");
-      return;
-    }
+    if (this.#shutdown.hasBegun) return this.#end("shutdown");
     this.#shutdown.wait();
     try {
-      const source = open(this.#req, this.#eventStream());
-      if (isThenable(source)) source.then(this.#read, this.#fail);
+      const source = open(this.#req, this.#stream);
+      if (isThenable(source)) Promise.resolve(source).then(this.#read).catch(this.#fail);
       else this.#read(source);
     } catch (error) {
       this.#fail(error);
     }
-  }
-
-  #eventStream(): EventStream {
-    this.#stream ??= createEventStream(this.#ended, this.#shutdown, lastEventId(this.#req), this.#res);
-    return this.#stream;
   }
 
   get #isRunning(): boolean {
@@ -92,28 +83,24 @@ export class Session {
   // ---- the source ----
 
   readonly #read = (source: unknown): void => {
-    try {
-      const reader = source === null || source === undefined ? undefined : readSource(source);
-      if (this.#state !== "starting") {
-        // The client left while the source was being made.
-        reader?.return();
-      } else if (reader === undefined) {
-        this.#sourceEnded();
-      } else {
-        this.#reader = reader;
-        this.#beside.push(inNextTurn(this.#openIdle));
-        pump(reader, this.#send, () => this.#isRunning)
-          .then((isOver) => isOver && this.#sourceEnded())
-          .catch(this.#fail);
-      }
-    } catch (error) {
-      this.#fail(error);
+    const reader = source === null || source === undefined ? undefined : readSource(source);
+    if (this.#state !== "starting") {
+      // The client left while the source was being made.
+      reader?.return();
+    } else if (reader === undefined) {
+      this.#sourceEnded();
+    } else {
+      this.#reader = reader;
+      inNextTurn(this.#openIdle);
+      pump(reader, this.#send, () => this.#isRunning)
+        .then((isOver) => isOver && this.#sourceEnded())
+        .catch(this.#fail);
     }
   };
 
   readonly #send = (item: unknown): Promise<void> | undefined => {
     const frame = this.#sender.frameOf(item);
-    if (this.#state === "starting") this.#open(this.#settings.retry);
+    if (this.#state === "starting" && !this.#open(this.#settings.retry)) return undefined;
     return this.#sender.send(frame);
   };
 
@@ -132,24 +119,20 @@ export class Session {
   // ---- the head ----
 
   readonly #openIdle = (): void => {
-    if (this.#state !== "starting") return;
-    try {
-      this.#open(this.#settings.retry);
-      this.#sender.flush();
-    } catch (error) {
-      this.#fail(error);
-    }
+    if (this.#state === "starting" && this.#open(this.#settings.retry)) this.#connection.writer.flushHead();
   };
 
-  #open(retry: Settings["retry"]): void {
-    const { maxDuration } = this.#settings;
-    this.#sender.open(retry);
-    this.#state = "open";
-    if (maxDuration !== undefined) {
-      const timer = setTimeout(() => this.#end("expired"), maxDuration * (0.9 + Math.random() / 10));
-      this.#beside.push(() => clearTimeout(timer));
+  /** Opens the stream; where that fails, the stream has ended. */
+  #open(retry: Settings["retry"]): boolean {
+    try {
+      this.#sender.open(retry);
+    } catch (error) {
+      this.#fail(error);
+      return false;
     }
+    this.#state = "open";
     announce("open", { request: this.#req, response: this.#res });
+    return true;
   }
 
   // ---- the end ----
@@ -158,13 +141,8 @@ export class Session {
   #end(reason: "completed" | "expired" | "shutdown"): void {
     if (!this.#isRunning) return;
     if (this.#state === "starting") {
-      try {
-        this.#res.setHeader("Connection", "close");
-        this.#open(this.#settings.retry ?? defaultRetry);
-      } catch (error) {
-        this.#fail(error);
-        return;
-      }
+      this.#res.setHeader("Connection", "close");
+      if (!this.#open(this.#settings.retry ?? defaultRetry)) return;
     }
     this.#state = "ending";
     this.#reason = reason;
@@ -179,8 +157,7 @@ export class Session {
     this.#error = error;
     if (this.#state === "starting") {
       this.#unhandled.push(error);
-      this.#close();
-      return;
+      return this.#close();
     }
     this.#state = "ending";
     const isTold = this.#tellClient(error);
@@ -196,7 +173,7 @@ export class Session {
   /** Sends the event that `onError` has for the client, if it has one. An error's own text never gets there by itself. */
   #tellClient(error: unknown): boolean {
     try {
-      const event = this.#settings.onError?.(error, this.#eventStream());
+      const event = this.#settings.onError?.(error, this.#stream);
       return event !== undefined && event !== null && this.#sender.sendLast(event);
     } catch (thrown) {
       this.#unhandled.push(thrown);
@@ -213,7 +190,6 @@ export class Session {
 
   /** Lets the source go. It may be waiting for anything: it is told, and not waited for. */
   #letGo(): void {
-    for (const stop of this.#beside.splice(0)) stop();
     this.#sender.stop();
     this.#ended.abort(this.#reason);
     this.#reader?.return();
@@ -225,14 +201,12 @@ export class Session {
     this.#letGo();
     this.#shutdown.stop();
     this.#connection.close();
-    if (this.#sender.openedAt !== undefined) this.#report(performance.now() - this.#sender.openedAt);
+    const figures = this.#sender.figures();
+    if (figures !== undefined) this.#report({ reason: this.#reason, ...(this.#reason === "error" ? { error: this.#error } : {}), ...figures });
     this.#done(this.#unhandled);
   }
 
-  #report(duration: number): void {
-    const { bytes } = this.#connection.writer;
-    const failure = this.#reason === "error" ? { error: this.#error } : {};
-    const summary: StreamSummary = { reason: this.#reason, ...failure, events: this.#sender.events, bytes, duration };
+  #report(summary: StreamSummary): void {
     try {
       this.#settings.onClose?.(summary);
     } catch (error) {

@@ -1,21 +1,17 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { onClientGone } from "./client-gone.js";
 import { inNextTurn } from "./turn.js";
-import { FrameWriter } from "./writer.js";
+import { FrameWriter, type WriterEvents } from "./writer.js";
 
 /** `compression` cannot be asked whether it has handed over all it was given: it has when nothing more came for so long. */
 const compressionPause = 100;
 
 /** What can happen to a connection. Each may be called more than once, until `close`. */
-export interface ConnectionEvents {
+export interface ConnectionEvents extends WriterEvents {
   /** The client has been given everything. */
   readonly finished: () => void;
   /** The client left. */
   readonly gone: () => void;
-  /** The client took nothing for too long. */
-  readonly stalled: () => void;
-  /** The response failed. */
-  readonly failed: (error: unknown) => void;
 }
 
 /** The client's side of a stream: what is written to it, and the ways it can end. */
@@ -31,7 +27,7 @@ export class Connection {
     this.#req = req;
     this.#res = res;
     this.#events = events;
-    this.writer = new FrameWriter(res, sendTimeout, events.stalled);
+    this.writer = new FrameWriter(res, sendTimeout, events);
     this.#forgetGone = onClientGone(req, res, events.gone);
     res.on("finish", events.finished);
     res.on("error", events.failed);

@@ -1,12 +1,19 @@
 import type { ServerResponse } from "node:http";
-import type { Socket } from "node:net";
-import { every } from "./metronome.js";
+import { StallWatch } from "./stall-watch.js";
 
 /** `compression()` gives the response this method; without the call it holds every event back. */
 type Flushable = ServerResponse & { flush?: () => void };
 
 /** Frames that are ready at once leave joined, up to this many characters: the measure of Node's own high-water mark. */
 const joinedLimit = 16_384;
+
+/** What a writer tells. */
+export interface WriterEvents {
+  /** The client has taken nothing for `sendTimeout` milliseconds although something was there. */
+  readonly stalled: () => void;
+  /** The response, or a middleware that wraps it, threw. */
+  readonly failed: (error: unknown) => void;
+}
 
 /**
  * Writes whole frames to a response, and knows whether it has room.
@@ -20,8 +27,8 @@ export class FrameWriter {
   bytes = 0;
 
   readonly #res: Flushable;
-  readonly #stalled: () => void;
-  readonly #sendTimeout: number | false;
+  readonly #events: WriterEvents;
+  readonly #watch: StallWatch;
 
   #state: "writable" | "draining" | "ended" = "writable";
   /** Frames that wait for the end of this run of microtasks, or, while draining, for room. */
@@ -30,15 +37,10 @@ export class FrameWriter {
   #midFrame = false;
   #resume: (() => void) | undefined;
 
-  #unwatch: (() => void) | undefined;
-  #taken = 0;
-  #idleQuarters = 0;
-
-  /** `stalled` is called when the client has taken nothing for `sendTimeout` milliseconds although something was there. */
-  constructor(res: ServerResponse, sendTimeout: number | false, stalled: () => void) {
+  constructor(res: ServerResponse, sendTimeout: number | false, events: WriterEvents) {
     this.#res = res;
-    this.#sendTimeout = sendTimeout;
-    this.#stalled = stalled;
+    this.#events = events;
+    this.#watch = new StallWatch(res, sendTimeout, () => this.isWritable, events.stalled);
     // One listener for the response's life: behind `compression`, `once` would add one for ever.
     res.on("drain", this.#drain);
   }
@@ -63,10 +65,19 @@ export class FrameWriter {
       return;
     }
     this.#midFrame = false;
-    if (this.#joined.length + frame.length > joinedLimit) this.#flush();
+    if (this.#joined.length + frame.length > joinedLimit) this.flush();
     if (this.#joined === "") flushSoon(this);
     this.#joined += frame;
-    if (this.#joined.length >= joinedLimit) this.#flush();
+    if (this.#joined.length >= joinedLimit) this.flush();
+  }
+
+  /** Sends the head without waiting for a frame. */
+  flushHead(): void {
+    try {
+      this.#res.flushHeaders();
+    } catch (error) {
+      this.#events.failed(error);
+    }
   }
 
   /** Resolves when there is room again, or never will be. */
@@ -77,17 +88,7 @@ export class FrameWriter {
     });
   }
 
-  /** Writes what is left and ends the response. The client may still be taking it: the watch goes on until `close`. */
-  end(): void {
-    if (this.#state === "ended") return;
-    this.#flushJoined();
-    this.#state = "ended";
-    this.#resume?.();
-    this.#res.end();
-    this.#watch();
-  }
-
-  /** Writes what is left, and nothing after it; the response stays open. */
+  /** Writes what is left, and nothing after it; the response stays open. The watch goes on until `close`. */
   stop(): void {
     if (this.#state === "ended") return;
     this.#flushJoined();
@@ -95,22 +96,25 @@ export class FrameWriter {
     this.#resume?.();
   }
 
+  /** Writes what is left and ends the response. */
+  end(): void {
+    if (this.#state === "ended") return;
+    this.stop();
+    this.#res.end();
+    this.#watch.begin();
+  }
+
   /** Lets everything go: nothing more will be sent or is waited for. */
   close(): void {
     this.#state = "ended";
     this.#joined = "";
     this.#resume?.();
-    this.#unwatch?.();
-    this.#unwatch = undefined;
+    this.#watch.stop();
     this.#res.off("drain", this.#drain);
   }
 
-  /** Called by the shared flush at the end of a run of microtasks. */
-  flushNow(): void {
-    this.#flush();
-  }
-
-  #flush(): void {
+  /** Writes what is joined, if there is room. The end of each run of microtasks calls it. */
+  flush(): void {
     if (this.#state === "writable") this.#flushJoined();
   }
 
@@ -123,9 +127,13 @@ export class FrameWriter {
 
   #send(chunk: string | Uint8Array): void {
     this.bytes += Buffer.byteLength(chunk);
-    if (!this.#res.write(chunk)) this.#state = "draining";
-    this.#res.flush?.();
-    this.#watch();
+    try {
+      if (!this.#res.write(chunk)) this.#state = "draining";
+      this.#res.flush?.();
+    } catch (error) {
+      this.#events.failed(error);
+    }
+    this.#watch.begin();
   }
 
   readonly #drain = (): void => {
@@ -137,51 +145,6 @@ export class FrameWriter {
     this.#resume = undefined;
     resume?.();
   };
-
-  /**
-   * Looks four times in each `sendTimeout` whether the client takes what is there. It starts with
-   * a write and stops by itself when nothing is left, so an idle stream has no watch.
-   */
-  #watch(): void {
-    if (this.#unwatch !== undefined || this.#sendTimeout === false) return;
-    this.#idleQuarters = 0;
-    this.#unwatch = every(this.#sendTimeout / 4, this.#look);
-    // Node hands what was written to the system at the end of this tick; only what moves after that is the client's doing.
-    process.nextTick(() => (this.#taken = taken(this.#res)));
-  }
-
-  readonly #look = (): void => {
-    const now = taken(this.#res);
-    // A pipelined response has no socket before its turn: the client cannot take anything yet.
-    const moved = now !== this.#taken || this.#res.socket === null;
-    this.#taken = now;
-    this.#idleQuarters = moved ? 0 : this.#idleQuarters + 1;
-    if (this.#state === "writable" && this.#res.writableLength === 0) {
-      this.#unwatch?.();
-      this.#unwatch = undefined;
-    } else if (this.#idleQuarters >= 4) {
-      this.#stalled();
-    }
-  };
-}
-
-/**
- * A number that changes whenever the system takes bytes from the response's socket.
- *
- * Within one long write only the handle knows how much of it is left; Node's own socket timeout
- * looks at the same field. Where there is none, progress shows at the end of each write.
- */
-function taken(res: ServerResponse): number {
-  const socket: (Socket & { _handle?: Handle | null }) | null = res.socket;
-  if (socket === null) return 0;
-  // Over TLS the system takes from the handle below: the one above counts a write as left until all of it has gone.
-  const handle = socket._handle?._parent ?? socket._handle;
-  return socket.bytesWritten - res.writableLength - (handle?.writeQueueSize ?? 0);
-}
-
-interface Handle {
-  readonly writeQueueSize?: number;
-  readonly _parent?: Handle;
 }
 
 const LF = 0x0a;
@@ -206,5 +169,5 @@ function flushSoon(writer: FrameWriter): void {
 function flushAll(): void {
   const writers = waiting;
   waiting = [];
-  for (const writer of writers) writer.flushNow();
+  for (const writer of writers) writer.flush();
 }

@@ -23,7 +23,8 @@ export type RawEntry = readonly [id: string, fields: readonly string[]];
 /** @throws {EventStreamError} `ERR_FOREIGN_ENTRY` */
 export function readEntry(key: string, [id, raw]: RawEntry): Entry {
   const { after, end, ...parts }: EventParts & { after?: string; end?: string } = pairs(key, id, raw);
-  if (after === undefined || (after !== origin && !isId(after))) throw foreign(key, id);
+  const isOurs = after !== undefined && (after === origin || isId(after)) && raw.length > 2;
+  if (!isOurs) throw foreign(key, id);
   if (end !== undefined) return { id, after, event: undefined, parts };
   try {
     return { id, after, event: publishedEvent(id, parts), parts };

@@ -94,11 +94,11 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, Readers {
   }
 
   async subscribe(channels: string | readonly string[], options?: SubscribeOptions): Promise<AsyncIterable<PublishedEvent<E>>> {
-    const names = checkChannels(channels);
+    const keys = checkChannels(channels).map((channel) => this.#key(channel));
     const beginning = checkSubscribeOptions(options);
     this.#checkOpen();
-    const known = beginning.lastEventId === undefined ? undefined : positionsIn(beginning.lastEventId, names);
-    const found = await Promise.all(names.map((name) => this.#place(name, known?.get(name), beginning)));
+    const known = beginning.lastEventId === undefined ? undefined : positionsIn(beginning.lastEventId, keys);
+    const found = await Promise.all(keys.map((key) => this.#place(key, known?.get(key), beginning)));
     this.#checkOpen();
     const isMissing = found.some(({ isKnown }) => !isKnown);
     const subscription = new Subscription(this, found.map(({ place }) => place), isMissing, beginning);
@@ -106,20 +106,19 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, Readers {
   }
 
   /** Where the subscription begins in a channel, and whether nothing is missing before that. */
-  async #place(channel: string, position: string | undefined, { lastEventId, from }: Beginning): Promise<{ place: Place; isKnown: boolean }> {
-    const key = this.#key(channel);
+  async #place(key: string, position: string | undefined, { lastEventId, from }: Beginning): Promise<{ place: Place; isKnown: boolean }> {
     // Most clients that come back missed little: what they want is here.
     if (position !== undefined && this.#reader.find(key)?.has(position) === true) {
-      return { place: { channel, key, position, isOver: false, last: position, at: -Infinity }, isKnown: true };
+      return { place: { key, position, isOver: false, last: position, at: -Infinity }, isKnown: true };
     }
     const { last, at, isKnown, hasEnded, hasMore } = await this.#store.locate(key, position === undefined || position === "start" ? origin : position);
     if (lastEventId === undefined && from === "now") {
-      return { place: { channel, key, position: last, isOver: hasEnded, last, at }, isKnown: true };
+      return { place: { key, position: last, isOver: hasEnded, last, at }, isKnown: true };
     }
     const isOver = hasEnded && !hasMore;
-    if (lastEventId === undefined || position === "start") return { place: { channel, key, position: "start", isOver, last, at }, isKnown: true };
-    if (position === undefined || !isKnown) return { place: { channel, key, position: "start", isOver, last, at }, isKnown: false };
-    return { place: { channel, key, position, isOver, last, at }, isKnown: true };
+    if (lastEventId === undefined || position === "start") return { place: { key, position: "start", isOver, last, at }, isKnown: true };
+    if (position === undefined || !isKnown) return { place: { key, position: "start", isOver, last, at }, isKnown: false };
+    return { place: { key, position, isOver, last, at }, isKnown: true };
   }
 
   join(subscription: Subscription, { key, last, at }: Place): Tail {

@@ -13,17 +13,24 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 const cutoff = (maxAge: string) => `string.format('%.0f', math.max(0, now - ${maxAge}))`;
 
 /**
- * KEYS: the stream. ARGV: how many entries to keep, maximum age, time to live, then the entry's fields.
- * Replies with the entry's ID, or, where the channel has ended, with an error or (ending it again) its mark.
+ * KEYS: the stream. ARGV: how many entries to keep, maximum age, time to live, the channel's first count, then the
+ * entry's fields. Replies with the entry's ID, or, where the channel has ended, with an error or (ending it again)
+ * its mark.
  */
 export const append: string = `
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 if last and last[2][3] == 'end' then
-  if ARGV[4] == 'end' then return last[1] end
+  if ARGV[5] == 'end' then return last[1] end
   return redis.error_reply('ENDED')
 end
-local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'after', last and last[1] or '0-0', unpack(ARGV, 4))
 ${now}
+local time, count = now, tonumber(ARGV[4])
+if last then
+  local lastTime, lastCount = string.match(last[1], '(%d+)-(%d+)')
+  if tonumber(lastTime) >= now then time, count = tonumber(lastTime), tonumber(lastCount) + 1 end
+end
+local id = string.format('%.0f-%.0f', time, count)
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], id, 'after', last and last[1] or '0-0', unpack(ARGV, 5))
 redis.call('XTRIM', KEYS[1], 'MINID', '~', ${cutoff("ARGV[2]")})
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return id

@@ -2,6 +2,7 @@ import type { History } from "../broker/arguments.js";
 import type { EventParts } from "../broker/published-event.js";
 import { ask, type RedisClient } from "./client.js";
 import { before, compareIds, type Entry, isBefore, origin, type RawEntry, readEntry, timeOf } from "./entry.js";
+import { firstCount } from "./mark.js";
 import { append, locate, page } from "./scripts.js";
 
 /**
@@ -56,7 +57,7 @@ export class Store {
   }
 
   #append(key: string, keep: number, fields: readonly string[]): Promise<string> {
-    return this.ask(["EVAL", append, "1", key, String(keep), String(this.history.maxAge), String(this.timeToLive), ...fields]) as Promise<string>;
+    return this.ask(["EVAL", append, "1", key, String(keep), String(this.history.maxAge), String(this.timeToLive), String(firstCount(key)), ...fields]) as Promise<string>;
   }
 
   /** The entries after a position, a page of them, in order. */

@@ -8,7 +8,6 @@ import type { Tail } from "./tail.js";
 
 /** Where a subscription begins in one of its channels. */
 export interface Place {
-  readonly channel: string;
   readonly key: string;
   readonly position: Position;
   /** Whether the channel has ended and nothing is left in it. */
@@ -35,7 +34,7 @@ const done: Result = { done: true, value: undefined };
  * the tails of its channels when it is first asked, so that one that nobody iterates holds nothing.
  */
 export class Subscription implements AsyncIterableIterator<PublishedEvent, undefined> {
-  readonly #channels: readonly string[];
+  readonly #isComposite: boolean;
   readonly #signal: AbortSignal | undefined;
   readonly #gap: Beginning["gap"];
   readonly #readers: Readers;
@@ -52,8 +51,8 @@ export class Subscription implements AsyncIterableIterator<PublishedEvent, undef
   constructor(readers: Readers, places: readonly Place[], isMissing: boolean, { lastEventId, signal, gap }: Beginning) {
     this.#readers = readers;
     this.#places = places;
-    this.#channels = places.map(({ channel }) => channel);
-    this.#positions = new Map(places.map(({ channel, position }) => [channel, position]));
+    this.#isComposite = places.length > 1;
+    this.#positions = new Map(places.map(({ key, position }) => [key, position]));
     this.#isMissing = isMissing;
     this.#lastEventId = lastEventId;
     this.#signal = signal;
@@ -83,7 +82,7 @@ export class Subscription implements AsyncIterableIterator<PublishedEvent, undef
   #join(): void {
     this.#state = "reading";
     for (const place of this.#places) {
-      if (!place.isOver) this.#cursors.set(place.channel, new Cursor(this.#readers.join(this, place), place.position, this.#serve));
+      if (!place.isOver) this.#cursors.set(place.key, new Cursor(this.#readers.join(this, place), place.position, this.#serve));
     }
     this.#places = [];
   }
@@ -122,28 +121,28 @@ export class Subscription implements AsyncIterableIterator<PublishedEvent, undef
   }
 
   /** The oldest of its channels' next entries, if none of them is still on its way from Redis. */
-  #oldest(): [channel: string, cursor: Cursor, entry: Entry] | undefined {
+  #oldest(): [key: string, cursor: Cursor, entry: Entry] | undefined {
     let oldest: [string, Cursor, Entry] | undefined;
     let isLoading = false;
-    for (const [channel, cursor] of this.#cursors) {
+    for (const [key, cursor] of this.#cursors) {
       let entry = cursor.peek();
       for (; entry === "gap"; entry = cursor.peek()) this.#isMissing = true;
       if (entry === "loading") isLoading = true;
-      else if (entry !== undefined && (oldest === undefined || compareIds(entry.id, oldest[2].id) < 0)) oldest = [channel, cursor, entry];
+      else if (entry !== undefined && (oldest === undefined || compareIds(entry.id, oldest[2].id) < 0)) oldest = [key, cursor, entry];
     }
     return isLoading ? undefined : oldest;
   }
 
   /** The event of `entry`, or `undefined` for the end of its channel. */
-  #take(channel: string, cursor: Cursor, entry: Entry): PublishedEvent | undefined {
+  #take(key: string, cursor: Cursor, entry: Entry): PublishedEvent | undefined {
     cursor.take(entry);
-    this.#positions.set(channel, entry.id);
+    this.#positions.set(key, entry.id);
     if (entry.event === undefined) {
-      this.#cursors.delete(channel);
+      this.#cursors.delete(key);
       cursor.close();
       return undefined;
     }
-    const event = this.#channels.length === 1 ? entry.event : publishedEvent(composeId(this.#positions), entry.parts);
+    const event = this.#isComposite ? publishedEvent(composeId(this.#positions), entry.parts) : entry.event;
     this.#lastEventId = event.id;
     return event;
   }

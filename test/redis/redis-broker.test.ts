@@ -25,7 +25,7 @@ for (const [name, create] of Object.entries(versions)) {
     brokerContract(`redisBroker on ${name}`, {
       open: (history) => redisBroker({ client, prefix: `${brokers++}:`, history }),
       pass: async (milliseconds) => void (await sleep(milliseconds)),
-      runs: 150,
+      runs: 15,
     });
   });
 }

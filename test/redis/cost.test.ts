@@ -1,0 +1,98 @@
+import { redisBroker } from "express-event-source/redis";
+import { createClient } from "redis";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
+import { publishMany, read } from "../broker/contract.js";
+import { dataOf } from "../broker/reader.js";
+import { describeWithRedis } from "./redis-server.js";
+
+describeWithRedis("what redisBroker costs", (redis) => {
+  let client: ReturnType<typeof createClient>;
+  beforeAll(async () => {
+    client = createClient({ url: redis.url }) as typeof client;
+    await client.connect();
+  });
+  afterAll(() => client.destroy());
+  let brokers = 0;
+  function open() {
+    const broker = redisBroker({ client, prefix: `${brokers++}:` });
+    onTestFinished(() => broker.close());
+    return broker;
+  }
+  /** How often Redis has carried out a command, and what it has sent. */
+  async function calls(command: string): Promise<number> {
+    const line = new RegExp(`^cmdstat_${command}:calls=(\\d+)`, "m").exec(await client.info("commandstats"));
+    return line === null ? 0 : Number(line[1]);
+  }
+  const connections = async () => Number(/connected_clients:(\d+)/.exec(await client.info("clients"))?.[1]);
+
+  it("is one read for all the subscriptions to a channel", async () => {
+    const broker = open();
+    const readers = await Promise.all(Array.from({ length: 10_000 }, () => read(broker, "a")));
+    expect(await calls("eval")).toBe(1);
+    const first = readers.map((reader) => reader.take(1));
+    await broker.publish("a", { data: 0 });
+    await Promise.all(first);
+    const before = await calls("xread");
+    const next = readers.map((reader) => reader.take(3));
+    await publishMany(broker, "a", 3);
+    for (const events of await Promise.all(next)) expect(dataOf(events)).toEqual([0, 1, 2]);
+    expect((await calls("xread")) - before).toBeLessThanOrEqual(3);
+    expect(await connections()).toBe(2);
+  });
+
+  it("is one page for all that come back to the same place", async () => {
+    const broker = open();
+    const [first] = await publishMany(broker, "a", 200);
+    const before = await calls("eval");
+    const readers = await Promise.all(Array.from({ length: 1000 }, () => read(broker, "a", { lastEventId: first })));
+    for (const events of await Promise.all(readers.map((reader) => reader.take(199)))) expect(dataOf(events).at(-1)).toBe(199);
+    expect((await calls("eval")) - before).toBeLessThan(10);
+  });
+
+  it("is nothing for who comes back to what this process still has", async () => {
+    const broker = open();
+    const staying = await read(broker, "a");
+    const all = staying.take(20);
+    const ids = await publishMany(broker, "a", 20);
+    await all;
+    const before = await calls("eval");
+    for (const lastEventId of ids.slice(0, -1)) expect(dataOf(await (await read(broker, "a", { lastEventId })).take(1))).toEqual([ids.indexOf(lastEventId) + 1]);
+    expect(await calls("eval")).toBe(before);
+  });
+
+  it("is no polling in an idle process, and nothing without a subscription", async () => {
+    const broker = open();
+    const reader = await read(broker, "a");
+    const next = reader.take(1);
+    await broker.publish("a", { data: 0 });
+    await next;
+    const waiting = reader.next();
+    const before = await calls("xread");
+    await sleep(1500);
+    expect((await calls("xread")) - before).toBeLessThanOrEqual(1);
+    await reader.return();
+    await waiting;
+    await broker.publish("a", { data: 1 });
+    await sleep(100);
+    expect((await calls("xread")) - before).toBeLessThanOrEqual(1);
+  });
+
+  it("is no waiting for who subscribes while the reader waits", async () => {
+    const broker = open();
+    for (let n = 0; n < 20; n++) {
+      const next = (await read(broker, `channel ${n}`)).take(1);
+      await broker.publish(`channel ${n}`, { data: n });
+      expect(dataOf(await next)).toEqual([n]);
+    }
+    expect(await connections()).toBe(2);
+  });
+
+  it("is a key for each channel, which goes with its events", async () => {
+    const broker = redisBroker({ client, prefix: "short:", history: { maxEvents: 10, maxAge: 100 } });
+    onTestFinished(() => broker.close());
+    await publishMany(broker, "a", 500);
+    expect(await client.xLen("short:a")).toBeLessThan(200);
+    await expect.poll(() => client.exists("short:a")).toBe(0);
+  });
+});

@@ -54,7 +54,7 @@ export async function startDemo({ port = 0, host = "127.0.0.1", print = console.
 
 /** From one start of the server to its stop: all that is in here is gone after a restart. */
 async function startRun(port: number, host: string, print: (line: string) => void, restart: () => void) {
-  const broker = await openBroker();
+  const { broker, close: closeBroker } = await openBroker();
   const backstage = new Backstage(print);
   const stopping = new AbortController();
   const log = (line: string) => backstage.log(line);
@@ -98,7 +98,7 @@ async function startRun(port: number, host: string, print: (line: string) => voi
       const limit = setTimeout(() => server.closeAllConnections(), 2_000);
       await once(server, "close");
       clearTimeout(limit);
-      await Promise.all([broker.close(), backstage.close()]);
+      await Promise.all([closeBroker(), backstage.close()]);
     },
   };
 }

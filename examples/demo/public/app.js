@@ -10,16 +10,17 @@ import { resume } from "./panels/resume.js";
 import { tokens } from "./panels/tokens.js";
 import { trouble } from "./panels/trouble.js";
 
+const panels = {};
 for (const [id, start] of Object.entries({ numbers, ping, tokens, resume, prices, chat, answer, trouble })) {
-  start(new Panel(document.getElementById(id)));
+  panels[id] = new Panel(document.getElementById(id));
+  start(panels[id]);
 }
 
 for (const list of document.querySelectorAll("[data-follow]")) follow(list);
 
 document.getElementById("first-four").onclick = () => {
   for (const id of ["numbers", "ping", "tokens", "resume"]) {
-    const section = document.getElementById(id);
-    if (["idle", "ended"].includes(section.dataset.state)) section.querySelector("[data-toggle]").click();
+    if (!panels[id].isOn) panels[id].find("[data-toggle]").click();
   }
 };
 

@@ -16,9 +16,8 @@ export class Panel {
   constructor(section) {
     this.#section = section;
     const parts = document.getElementById("panel-parts").content.cloneNode(true);
-    this.#state = parts.querySelector(".state");
+    this.#state = section.querySelector(".state");
     this.wire = new Wire(parts.querySelector(".wire pre"));
-    section.querySelector("h2").after(this.#state);
     parts.querySelector(".wire pre").setAttribute("aria-label", `${section.querySelector("h2").textContent}: the wire`);
     section.querySelector(".views").append(parts.querySelector(".wire"));
     this.#showCodeIn(parts.querySelector(".code"));
@@ -46,7 +45,7 @@ export class Panel {
     return this.#section.querySelector(selector);
   }
 
-  /** One of: idle, waiting, open, reconnecting, ended. */
+  /** One of: idle, waiting, open, reconnecting, stopped, ended. */
   set state(state) {
     this.#section.dataset.state = state;
     this.#state.textContent = state === "waiting" ? "waits for a free connection" : state;

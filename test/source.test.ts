@@ -1,5 +1,6 @@
 import { EventEmitter, on, once } from "node:events";
 import { PassThrough, Readable } from "node:stream";
+import { ReadableStream } from "node:stream/web";
 import express from "express";
 import { eventSource, type EventSourceOptions, type EventStreamItem, type EventStreamSource, type StreamSummary } from "express-event-source";
 import { describe, expect, it, onTestFinished, vi } from "vitest";

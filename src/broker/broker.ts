@@ -41,12 +41,14 @@ export interface SubscribeOptions {
 
 /**
  * An event as a subscriber gets it: its fields as they were when it was published, `data` as JSON
- * carries it, frozen, because it is one object for all subscribers. The `id` is the broker's; the
- * `gap` event alone has none. Rewrite it as a copy: `{ ...event, data: … }`.
+ * carries it, frozen, because it is one object for all subscribers; the `id` is the broker's. Rewrite it as a
+ * copy: `{ ...event, data: … }`.
+ *
+ * Or the broker's word that events are missing here: `event: "gap"`, without an `id`. Who filters lets it pass.
  */
-export type PublishedEvent<E extends ServerSentEvent = ServerSentEvent> = E extends unknown
-  ? Readonly<Omit<E, "id">> & { readonly id?: string | undefined }
-  : never;
+export type PublishedEvent<E extends ServerSentEvent = ServerSentEvent> =
+  | (E extends unknown ? Readonly<Omit<E, "id">> & Pick<ServerSentEvent, "event"> & { readonly id: string } : never)
+  | { readonly event: "gap"; readonly data: { readonly lastEventId: string | undefined }; readonly id?: undefined };
 
 /**
  * Channels of events, each a bounded log that any number of subscriptions read at their own pace.

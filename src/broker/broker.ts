@@ -44,7 +44,8 @@ export interface SubscribeOptions {
  * carries it, frozen, because it is one object for all subscribers; the `id` is the broker's. Rewrite it as a
  * copy: `{ ...event, data: … }`.
  *
- * Or the broker's word that events are missing here: `event: "gap"`, without an `id`. Who filters lets it pass.
+ * Or the broker's word that events are missing here: `event: "gap"`, the only one without an `id`. Who filters lets it
+ * pass: `if (event.id === undefined) yield event;`.
  */
 export type PublishedEvent<E extends ServerSentEvent = ServerSentEvent> =
   | (E extends unknown ? Readonly<Omit<E, "id">> & Pick<ServerSentEvent, "event"> & { readonly id: string } : never)

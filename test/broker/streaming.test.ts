@@ -64,7 +64,7 @@ describe("a broker's channel as an event stream", () => {
     const app = express();
     app.get("/", eventSource(async function* (_req, stream) {
       for await (const event of await broker.subscribe("a", { ...stream, from: "start" })) {
-        if (event.event === "gap") yield event;
+        if (event.id === undefined) yield event;
         else if (event.data.n % 2 === 0) yield { ...event, data: { half: event.data.n / 2 } };
       }
     }));

@@ -104,7 +104,11 @@ async function startRun(port: number, host: string, print: (line: string) => voi
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const demo = await startDemo({ port: Number(process.env.PORT ?? 3000), host: process.env.HOST ?? "127.0.0.1" });
+  const port = Number(process.env.PORT ?? 3000);
+  const demo = await startDemo({ port, host: process.env.HOST ?? "127.0.0.1" }).catch((error) => {
+    console.error(error.code === "EADDRINUSE" ? `Port ${port} is taken; PORT=8080 npm start takes another.` : error);
+    process.exit(1);
+  });
   console.log(`The demo is at ${demo.url}`);
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => void demo.close());
 }

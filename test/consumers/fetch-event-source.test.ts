@@ -60,9 +60,11 @@ test("the answer to a POST comes event by event, to a client with a header of it
 });
 
 test("a failure is retried after the time that retry says, from the last event", async () => {
-  const { messages, requests, over } = await ask(async function* (_body, { lastEventId }) {
+  const { messages, requests, over }: Seen = await ask(async function* (_body, { lastEventId }) {
     if (lastEventId === undefined) {
       yield { id: 1, retry: 20, data: "before" };
+      // What a stream of the web has in its queue is gone when it fails.
+      await until(() => messages.length === 1);
       throw new Error("the connection is cut");
     }
     yield { id: 2, data: "after" };

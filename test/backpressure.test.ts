@@ -243,6 +243,19 @@ describe("with fake timers", () => {
   });
 });
 
+it("goes on where there was room again before the source had its next item", async () => {
+  const s = await stage(async function* () {
+    for (let n = 0; n < 50; n++) {
+      // Few characters but many bytes: the socket is full only after they have been joined.
+      yield `${n} ${"€".repeat(16_000)}`;
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  });
+  const client = new RawClient(s.port).request("GET", "/").forget();
+  await client.until("\r\n0\r\n\r\n");
+  await s.hasEnded("completed", { returns: 0 });
+});
+
 it("lets timers and other connections have their turns beside sources that are always ready", async () => {
   const s = await stage(async function* () {
     for (let n = 0; ; n++) yield n;

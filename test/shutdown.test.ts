@@ -3,10 +3,10 @@ import { eventSource, type EventSourceOptions, type StreamSummary } from "expres
 import { getEventListeners, once } from "node:events";
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, createServer as createNetServer } from "node:net";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { RawClient } from "./support/raw-client.js";
 import { serve } from "./support/server.js";
-import { failOnWarnings, Gate, Stage, stage, until } from "./support/stage.js";
+import { failOnWarnings, fakeTimers, Gate, Stage, stage, until } from "./support/stage.js";
 import { tlsConnection, tlsServer } from "./support/tls.js";
 
 failOnWarnings();
@@ -327,6 +327,31 @@ describe("shutdownSignal", () => {
     one.abort();
     await Promise.all([clients[0]?.ended(), clients[1]?.ended()]);
     expect(Object.values(summaries).map(({ length }) => length)).toEqual([1, 1, 0]);
+  });
+});
+
+describe("the timers of a shutdown", () => {
+  fakeTimers();
+
+  it("end with a stream that says its farewell before the grace period is over", async () => {
+    const controller = new AbortController();
+    const s = await stage(polite, { shutdownSignal: controller.signal, shutdownGracePeriod: 60_000 });
+    const client = await connected(s);
+    controller.abort();
+    await client.until("farewell");
+    await s.hasEnded("shutdown", { returns: 0 });
+  });
+
+  it("end with a stream that has been ended after the grace period", async () => {
+    const controller = new AbortController();
+    const s = await stage(endless, { shutdownSignal: controller.signal, shutdownGracePeriod: 60_000 });
+    const client = await connected(s);
+    controller.abort();
+    vi.advanceTimersByTime(59_999);
+    expect(s.streams[0]?.signal.aborted).toBe(false);
+    vi.advanceTimersByTime(1);
+    await client.until(lastChunk);
+    await s.hasEnded("shutdown");
   });
 });
 

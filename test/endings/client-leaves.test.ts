@@ -1,5 +1,5 @@
 import type { EventStream } from "express-event-source";
-import type { Request } from "express";
+import express, { type Request } from "express";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { RawClient } from "../support/raw-client.js";
@@ -190,6 +190,25 @@ it("ends each of several pipelined streams when the client leaves", async () => 
   await until(() => s.over === 2);
   expect(s.summaries.map(({ reason }) => reason)).toEqual(["disconnected", "disconnected"]);
   expect(s.returns).toBe(2);
+  await s.leavesNothing();
+});
+
+it("ends a pipelined stream, too, whose body was parsed before the client left", async () => {
+  const s = await stage(
+    async function* (_req, { signal }) {
+      yield "hello";
+      await new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))));
+    },
+    {},
+    [express.json()],
+  );
+  const json = { "Content-Type": "application/json" };
+  const client = new RawClient(s.port).request("POST", "/", json, "{}").request("POST", "/", json, "{}");
+  await until(() => s.begun === 2);
+  await client.until("hello");
+  client.socket.destroy();
+  await until(() => s.over === 2);
+  expect(s.summaries.map(({ reason }) => reason)).toEqual(["disconnected", "disconnected"]);
   await s.leavesNothing();
 });
 

@@ -26,7 +26,7 @@ export class RawClient {
       this.#look?.();
     };
     this.socket.on("end", over).on("close", over).on("error", over);
-    onTestFinished(() => void this.socket.destroy());
+    onTestFinished(destroy(new WeakRef(socket)));
   }
 
   /** Sends a request with an optional body. */
@@ -80,4 +80,9 @@ export class RawClient {
     }
     return Buffer.from(body, "latin1").toString("utf8");
   }
+}
+
+/** Weak, and in a scope of its own: a test may have thousands of clients, one after the other. */
+function destroy(socket: WeakRef<Socket>): () => void {
+  return () => void socket.deref()?.destroy();
 }

@@ -3,7 +3,7 @@ import { pathToFileURL } from "node:url";
 import { resolve } from "node:path";
 import { cpus } from "node:os";
 import { pinning, start } from "./processes.js";
-import { median } from "./statistics.js";
+import { median, quantile } from "./statistics.js";
 import { churn } from "./workloads/churn.js";
 import { fanOut1000, fanOut5000 } from "./workloads/fan-out.js";
 import { idle } from "./workloads/idle.js";
@@ -58,15 +58,20 @@ async function measure(workload) {
 }
 
 /** Each round is compared with raw's of the same turn: what slows both down cancels out. */
-function ratio(rounds, raw, of, invert = false) {
-  return median(rounds.map((round, n) => (invert ? of(raw[n]) / of(round) : of(round) / of(raw[n]))));
+function ratio(rounds, raw, score) {
+  return median(rounds.map((round, n) => score(round) / score(raw[n])));
+}
+
+/** What a busy machine adds to CPU time (cold caches, interrupts) is never negative: the quiet rounds tell. */
+function costRatio(rounds, raw, cost) {
+  return quantile(raw.map(cost), 0.1) / quantile(rounds.map(cost), 0.1);
 }
 
 function table(workload, entrants) {
   const raw = entrants[0].rounds;
   const rows = [
     ["", "ratio to raw", "CPU ratio to raw", ...workload.columns],
-    ...entrants.map(({ name, rounds }) => [name, ratio(rounds, raw, workload.score).toFixed(2), ratio(rounds, raw, workload.cost, true).toFixed(2), ...workload.show(rounds)]),
+    ...entrants.map(({ name, rounds }) => [name, ratio(rounds, raw, workload.score).toFixed(2), costRatio(rounds, raw, workload.cost).toFixed(2), ...workload.show(rounds)]),
   ];
   rows.splice(1, 0, rows[0].map((_, n) => (n === 0 ? "---" : "---:")));
   return `## ${workload.title}\n\n${rows.map((row) => `| ${row.join(" | ")} |`).join("\n")}\n`;

@@ -1,0 +1,123 @@
+import { createHook } from "node:async_hooks";
+import { ServerResponse } from "node:http";
+import { eventSource, memoryBroker } from "express-event-source";
+import express from "express";
+import { afterEach, expect, it, vi } from "vitest";
+import { RawClient } from "./support/raw-client.js";
+import { serve } from "./support/server.js";
+
+// What a stream costs, as counts: they are the same on every machine, however busy it is.
+
+// All but this, which goes by the clock: a process that is held up would seem to have worked for long.
+vi.mock("../src/response/turn.js", async (importOriginal) => ({ ...(await importOriginal<object>()), isTurnSpent: () => false }));
+
+const payload = "x".repeat(100 - "data: \n\n".length);
+
+async function* ready(count: number) {
+  for (let n = 0; n < count; n++) yield payload;
+  yield "the last";
+}
+
+const silent: AsyncIterable<never> = { [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}) }) };
+
+afterEach(() => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+  vi.unstubAllGlobals();
+});
+
+it("writes a thousand ready events of 100 bytes in two writes for each 16 kB at most", async () => {
+  const write = vi.spyOn(ServerResponse.prototype, "write");
+  const { port } = await serve(express().get("/", eventSource(ready(1_000))));
+  await new RawClient(port).request("GET", "/").until("the last");
+  // 163 whole events fit into 16 kB, so seven at least.
+  expect(write.mock.calls.length).toBeLessThanOrEqual(14);
+});
+
+it("makes four promises for an event, three of them the generator's own", async () => {
+  const promisesFor = async (events: number): Promise<number> => {
+    let promises = 0;
+    const hook = createHook({
+      init(_id, type) {
+        if (type === "PROMISE") promises += 1;
+      },
+    });
+    const { port } = await serve(express().get("/", eventSource(ready(events))));
+    const client = new RawClient(port);
+    hook.enable();
+    await client.request("GET", "/").until("the last");
+    hook.disable();
+    return promises;
+  };
+  // What the request itself costs is the same for both.
+  const perEvent = ((await promisesFor(11_000)) - (await promisesFor(1_000))) / 10_000;
+  // A little more: one for each time that the client has to make room.
+  expect(perEvent).toBeLessThan(4.1);
+});
+
+it("keeps three timers for a thousand idle streams: pings, clients that stall, a server that closes", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "performance"] });
+  const { port } = await serve(express().get("/", eventSource(silent, { retry: 1_000 })));
+  const before = vi.getTimerCount();
+  await open(port, 1_000);
+  expect(vi.getTimerCount() - before).toBe(3);
+});
+
+it("makes no AbortController for a stream whose source asks for no signal", async () => {
+  const made = countAbortControllers();
+  const { port } = await serve(express().get("/", eventSource(() => ready(10), { maxDuration: 60_000 })));
+  await new RawClient(port).request("GET", "/", { Connection: "close" }).ended();
+  expect(made()).toBe(0);
+});
+
+it("makes one AbortController for a stream whose source asks for its signal again and again", async () => {
+  const made = countAbortControllers();
+  const { port } = await serve(
+    express().get(
+      "/",
+      eventSource(async function* (_req, stream) {
+        for (let n = 0; n < 10; n++) yield String(stream.signal.aborted);
+      }),
+    ),
+  );
+  await new RawClient(port).request("GET", "/", { Connection: "close" }).ended();
+  expect(made()).toBe(1);
+});
+
+it("serializes an event once, however many streams a broker gives it to", async () => {
+  const broker = memoryBroker();
+  const { port } = await serve(express().get("/", eventSource((_req, stream) => broker.subscribe("room", stream))));
+  const clients = await open(port, 50);
+  let serialized = 0;
+  await broker.publish("room", { data: { toJSON: () => (serialized += 1) } });
+  await Promise.all(clients.map((client) => client.until("data: 1\n")));
+  expect(serialized).toBe(1);
+  await broker.close();
+});
+
+/** Opens streams, each until its head has come. */
+function open(port: number, streams: number): Promise<RawClient[]> {
+  return Promise.all(
+    Array.from({ length: streams }, async () => {
+      const client = new RawClient(port).request("GET", "/");
+      await client.until("\r\n\r\n");
+      return client;
+    }),
+  );
+}
+
+/** Counts from now on, until the test is over. */
+function countAbortControllers(): () => number {
+  const Original = globalThis.AbortController;
+  let made = 0;
+  vi.stubGlobal(
+    "AbortController",
+    class extends Original {
+      constructor() {
+        super();
+        made += 1;
+      }
+    },
+  );
+  return () => made;
+}

@@ -141,7 +141,7 @@ export class Session {
   #end(reason: "completed" | "expired" | "shutdown"): void {
     if (!this.#isRunning) return;
     if (this.#state === "starting") {
-      this.#res.setHeader("Connection", "close");
+      if (!this.#res.headersSent) this.#res.setHeader("Connection", "close");
       if (!this.#open(this.#settings.retry ?? defaultRetry)) return;
     }
     this.#state = "ending";

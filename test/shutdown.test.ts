@@ -301,6 +301,22 @@ describe("shutdownSignal", () => {
     expect(s.streams).toEqual([]);
   });
 
+  it("takes no harm from a function that has begun an answer of its own", async () => {
+    const controller = new AbortController();
+    const s = await stage(
+      (_req, { response }) => {
+        response.write("an answer of its own");
+        return new Promise<never>(() => {});
+      },
+      { shutdownSignal: controller.signal },
+    );
+    const client = new RawClient(s.port).request("GET", "/");
+    await client.until("an answer of its own");
+    controller.abort();
+    await until(() => s.over === 1);
+    expect(s.passedOn).toEqual([expect.objectContaining({ code: "ERR_HEADERS_SENT" })]);
+  });
+
   it("works beside server.close(), whichever comes first", async () => {
     const controller = new AbortController();
     const s = await stage(polite, { shutdownSignal: controller.signal, shutdownGracePeriod: 1_000 });

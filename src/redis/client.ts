@@ -7,15 +7,8 @@ import { EventStreamError, show } from "../errors.js";
 export interface RedisClient {
   readonly isOpen: boolean;
   readonly options?: object | undefined;
-  sendCommand(args: readonly string[], options?: { abortSignal?: AbortSignal; typeMapping?: {} }): Promise<unknown>;
+  sendCommand(args: readonly string[], options?: { abortSignal?: AbortSignal; typeMapping?: object }): Promise<unknown>;
   duplicate(overrides?: object): unknown;
-}
-
-/** A connection of the broker's own, made by `duplicate`. */
-export interface RedisConnection extends RedisClient {
-  connect(): Promise<unknown>;
-  destroy(): void;
-  on(event: "error", listener: (error: Error) => void): unknown;
 }
 
 /** @throws {EventStreamError} `ERR_INVALID_OPTION` */
@@ -33,6 +26,12 @@ function invalidClient(client: unknown, must: string): EventStreamError {
 }
 
 /**
+ * In place of the application's own, so that a string is a string. The map of RESP 3 (its type is `%`), the default of
+ * node-redis 6, becomes a `Map`: the object that it would be otherwise cannot hold every key.
+ */
+const typeMapping = { ["%".charCodeAt(0)]: Map };
+
+/**
  * Sends a command and rejects after `timeout`, whatever the client does: without a connection
  * node-redis queues for as long as it takes. A command that is still queued then is never sent; one that
  * was sent may have been carried out.
@@ -41,8 +40,7 @@ function invalidClient(client: unknown, must: string): EventStreamError {
  */
 export function ask(client: RedisClient, timeout: number, args: readonly string[]): Promise<unknown> {
   const abort = new AbortController();
-  // The application's type mapping is for its own commands: here a string is a string.
-  return within(timeout, client.sendCommand(args, { abortSignal: abort.signal, typeMapping: {} }), () => abort.abort());
+  return within(timeout, client.sendCommand(args, { abortSignal: abort.signal, typeMapping }), () => abort.abort());
 }
 
 /** Settles as `reply` does, or rejects after `timeout` and calls `giveUp`. */

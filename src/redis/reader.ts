@@ -1,10 +1,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { EventStreamError } from "../errors.js";
 import { backOff } from "./backoff.js";
-import { isFinal, type RedisClient, type RedisConnection, within } from "./client.js";
+import { isFinal, type RedisClient } from "./client.js";
+import { Connection } from "./connection.js";
 import { compareIds, type RawEntry, readEntry } from "./entry.js";
 import type { Store } from "./store.js";
 import type { Tail } from "./tail.js";
+
+/** The entries by key: pairs in RESP 2, a map in RESP 3, `null` where nothing is new. */
+type Streams = Iterable<readonly [key: string, entries: RawEntry[]]> | null;
 
 /** How long Redis holds a read back when nothing is new, in milliseconds: how often an idle process asks. */
 const block = 10_000;
@@ -20,12 +24,6 @@ const batchSize = 256;
  * that a busy channel does not make every event cost as much as all the others together.
  */
 const channelsPerPause = 200;
-
-/** A blocking connection of its own: `destroy` ends a read that waits, and nothing else does in time. */
-interface Connection {
-  readonly redis: RedisConnection;
-  readonly id: string;
-}
 
 /**
  * Reads the channels that have subscriptions in this process, all with one connection, and feeds their tails.
@@ -77,7 +75,9 @@ export class Reader {
     const { signal } = this.#closing;
     for (let failures = 0; this.#tails.size > 0 && !signal.aborted; ) {
       try {
-        if (this.#connection?.redis.isOpen !== true) this.#connection = await this.#connect();
+        if (this.#connection?.isOpen !== true) this.#connection = await Connection.open(this.#client, this.#timeout);
+        // It may have been closed in the meantime.
+        signal.throwIfAborted();
         await this.#resume(this.#connection);
         await this.#read(this.#connection);
         failures = 0;
@@ -99,47 +99,28 @@ export class Reader {
     await backOff(failures, this.#closing.signal);
   }
 
-  async #connect(): Promise<Connection> {
-    const { socket } = (this.#client.options ?? {}) as { socket?: object };
-    const redis = this.#client.duplicate({
-      // A connection lives once: its id is what interrupts it, and the reader has its own way to come back.
-      socket: { ...socket, reconnectStrategy: false, socketTimeout: undefined },
-      commandsQueueMaxLength: undefined,
-      clientSideCache: undefined,
-    }) as RedisConnection;
-    redis.on("error", () => {});
-    try {
-      await within(this.#timeout, redis.connect());
-      this.#closing.signal.throwIfAborted();
-      return { redis, id: String(await within(this.#timeout, redis.sendCommand(["CLIENT", "ID"]))) };
-    } catch (error) {
-      destroy(redis);
-      throw error;
-    }
-  }
-
   /** After a new connection: Redis may be another one by now, and hold less. */
-  async #resume({ redis }: Connection): Promise<void> {
+  async #resume(connection: Connection): Promise<void> {
     const unsure = [...this.#tails.values()].filter((tail) => tail.confirmed === -Infinity);
     if (unsure.length === 0) return;
-    const newest = unsure.map((tail) => redis.sendCommand(["XREVRANGE", tail.key, "+", "-", "COUNT", "1"], { typeMapping: {} }));
-    const replies = (await within(this.#timeout, Promise.all(newest))) as RawEntry[][];
+    const newest = unsure.map((tail) => connection.ask(this.#timeout, ["XREVRANGE", tail.key, "+", "-", "COUNT", "1"]));
+    const replies = (await Promise.all(newest)) as RawEntry[][];
     unsure.forEach((tail, index) => {
       const last = replies[index]?.[0]?.[0];
       if (last !== undefined && compareIds(last, tail.last) < 0) tail.rewind(last);
     });
   }
 
-  async #read({ redis }: Connection): Promise<void> {
+  async #read(connection: Connection): Promise<void> {
     const tails = [...this.#tails.values()];
     const sent = performance.now();
     this.#isOutdated = false;
     this.#isReading = true;
     try {
       const command = ["XREAD", "COUNT", String(batchSize), "BLOCK", String(block), "STREAMS", ...tails.map(({ key }) => key), ...tails.map(({ last }) => last)];
-      const streams = asMap(await within(block + patience, redis.sendCommand(command, { typeMapping: {} })));
+      const streams = new Map((await connection.ask(block + patience, command)) as Streams);
       for (const tail of tails) {
-        const entries = streams?.get(tail.key);
+        const entries = streams.get(tail.key);
         if (entries !== undefined) this.#feed(tail, entries);
         tail.confirmed = sent;
       }
@@ -195,22 +176,7 @@ export class Reader {
   }
 
   #disconnect(): void {
-    const connection = this.#connection;
+    this.#connection?.destroy();
     this.#connection = undefined;
-    if (connection !== undefined) destroy(connection.redis);
   }
-}
-
-function destroy(redis: RedisConnection): void {
-  try {
-    redis.destroy();
-  } catch {
-    // node-redis 5 throws where the connection has already been closed.
-  }
-}
-
-/** RESP 3, the default of node-redis 6, has a map where RESP 2 has pairs. */
-function asMap(reply: unknown): Map<string, RawEntry[]> | undefined {
-  if (reply === null || reply === undefined) return undefined;
-  return new Map(Array.isArray(reply) ? (reply as [string, RawEntry[]][]) : Object.entries(reply as Record<string, RawEntry[]>));
 }

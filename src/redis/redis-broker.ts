@@ -142,8 +142,9 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, Readers {
     for (const subscription of this.#subscriptions) subscription.finish();
   }
 
+  /** As Redis will reply it: a lone surrogate does not survive UTF-8. */
   #key(channel: string): string {
-    return this.#prefix + channel;
+    return Buffer.from(this.#prefix + channel).toString();
   }
 
   #checkOpen(): void {

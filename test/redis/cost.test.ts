@@ -7,9 +7,10 @@ import { dataOf } from "../broker/reader.js";
 import { describeWithRedis } from "./redis-server.js";
 
 describeWithRedis("what redisBroker costs", (redis) => {
-  let client: ReturnType<typeof createClient>;
+  const create = () => createClient({ url: redis.url });
+  let client: ReturnType<typeof create>;
   beforeAll(async () => {
-    client = createClient({ url: redis.url }) as typeof client;
+    client = create();
     await client.connect();
   });
   afterAll(() => client.destroy());
@@ -76,6 +77,17 @@ describeWithRedis("what redisBroker costs", (redis) => {
     await broker.publish("a", { data: 1 });
     await sleep(100);
     expect((await calls("xread")) - before).toBeLessThanOrEqual(1);
+  });
+
+  it.each(["\ud800", "__proto__"])("is no turning in circles over a name such as %j", async (name) => {
+    const broker = redisBroker({ client, prefix: "" });
+    onTestFinished(() => broker.close());
+    const reader = await read(broker, name);
+    const before = await calls("xread");
+    const next = reader.take(2);
+    await publishMany(broker, name, 2);
+    expect(dataOf(await next)).toEqual([0, 1]);
+    expect((await calls("xread")) - before).toBeLessThanOrEqual(3);
   });
 
   it("is no waiting for who subscribes while the reader waits", async () => {

@@ -39,7 +39,8 @@ const kinds = {
     file: "Caddyfile",
     command: (configuration) => ["caddy", "run", "--adapter", "caddyfile", "--config", configuration],
     changes: (port, folder) => [
-      ["example.com {", `{\nadmin off\nauto_https disable_redirects\n}\nhttps://localhost:${port} {\nbind 127.0.0.1\ntls ${folder}/cert.pem ${folder}/key.pem`],
+      ["grace_period 5s", "grace_period 100ms\nadmin off\nauto_https disable_redirects"],
+      ["example.com {", `https://localhost:${port} {\nbind 127.0.0.1\ntls ${folder}/cert.pem ${folder}/key.pem`],
     ],
   },
 } satisfies Record<string, Kind>;
@@ -105,14 +106,13 @@ export class Proxy {
     while (!(await listens(this.#port))) if (failure !== undefined) throw failure;
   }
 
-  /** Ends it as a crash or an impatient operator does: open connections are cut. */
+  /** Stops it as an operator does; open streams are cut. */
   async stop(): Promise<void> {
     const child = this.#process;
     this.#process = undefined;
     if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const exited = once(child, "exit");
-    // nginx's workers outlive a master that is killed; SIGTERM is its fast shutdown. Caddy would wait for its streams.
-    child.kill(this.#command[0] === "nginx" ? "SIGTERM" : "SIGKILL");
+    child.kill("SIGTERM");
     await exited;
   }
 }

@@ -2,7 +2,7 @@ import express from "express";
 import { eventSource, type EventSourceOptions, type EventStream, type StreamSummary } from "express-event-source";
 import { createServer, type Server } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
-import { onTestFinished } from "vitest";
+import { expect, onTestFinished } from "vitest";
 import { serve } from "../support/server.js";
 import { Gate } from "../support/stage.js";
 import { type Change, Proxy, type ProxyName } from "./proxy.js";
@@ -44,16 +44,26 @@ export async function open(proxy: Proxy): Promise<{ response: Response; frames: 
   return { response, frames: framesOf(response), leave: () => leaving.abort() };
 }
 
-/** A source that makes no event before the client has said that it got the one before: held back, it would wait for ever. */
-export function lockStep(count: number): { source: Source; got: (n: number) => void } {
-  const gates = Array.from({ length: count + 1 }, () => new Gate());
+/**
+ * A source that makes no event before the client has said that it got the one before: if one were held back, both would
+ * wait for ever. `follow` is that client.
+ */
+export function lockStep(count: number): { source: Source; follow: (frames: AsyncIterable<string>) => Promise<void> } {
+  const gates = Array.from({ length: count }, () => new Gate());
   return {
-    got: (n) => gates[n]?.open(),
     source: async function* () {
-      for (let n = 1; n <= count; n++) {
+      for (const [n, gate] of gates.entries()) {
         yield { id: n, data: { n } };
-        await gates[n]?.opened;
+        await gate.opened;
       }
+    },
+    follow: async (frames) => {
+      let n = 0;
+      for await (const frame of frames) {
+        expect(frame).toBe(`id: ${n}\ndata: {"n":${n}}`);
+        gates[n++]?.open();
+      }
+      expect(n).toBe(count);
     },
   };
 }

@@ -246,8 +246,8 @@ describe("with fake timers", () => {
 it("goes on where there was room again before the source had its next item", async () => {
   const s = await stage(async function* () {
     for (let n = 0; n < 50; n++) {
-      // Few characters but many bytes: the socket is full only after they have been joined.
-      yield `${n} ${"€".repeat(16_000)}`;
+      // With its "data: " and line ends a little too short to be sent at once; with what chunks it, enough to fill the socket.
+      yield "x".repeat(16_380 - 8);
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
   });

@@ -99,6 +99,7 @@ for (const [version, express] of [
         const { url, passedOn } = await application(() => ["x"], { retry });
         const response = await fetch(url);
         expect([response.status, await response.text()]).toEqual([500, "the application's own words"]);
+        expect(response.headers.get("content-type")).toContain("text/html");
         expect(passedOn.length).toBe(1);
       }
     });

@@ -125,6 +125,26 @@ describe("maxDuration", () => {
     await s.hasEnded("expired");
   });
 
+  it("changes nothing for a stream whose source has ended, and whose client still takes what is left", async () => {
+    const s = await stage(
+      async function* (_req, { response }) {
+        while (response.writableLength === 0) {
+          yield "x".repeat(10_000);
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      },
+      { maxDuration: 1_000, sendTimeout: 10_000, pingInterval: false },
+    );
+    const client = new RawClient(s.port).request("GET", "/").forget();
+    await client.until("x");
+    client.socket.pause();
+    await until(() => s.streams[0]?.response.writableEnded === true);
+    vi.advanceTimersByTime(1_000);
+    client.socket.resume();
+    await client.until("\r\n0\r\n\r\n");
+    await s.hasEnded("completed", { returns: 0 });
+  });
+
   it("cuts a client that takes nothing, and says that its time was over", async () => {
     const s = await stage(
       async function* () {

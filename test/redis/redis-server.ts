@@ -6,23 +6,26 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, it } from "vitest";
 
-function isInstalled(): boolean {
+function isInstalled(command: string): boolean {
   try {
-    execFileSync("redis-server", ["--version"], { stdio: "ignore" });
+    execFileSync(command, ["-v"], { stdio: "ignore" });
     return true;
   } catch {
     return false;
   }
 }
 
-/** `describe` with a redis-server of its own. Where none is installed: skipped, but a failure in CI. */
+/** `describe` for what needs these programs. Where one is not installed: skipped, but a failure in CI. */
+export function describeWith(commands: readonly string[], name: string, suite: () => void): void {
+  const missing = commands.filter((command) => !isInstalled(command)).join(" and ");
+  if (missing === "") describe(name, suite);
+  else if (process.env["CI"] === "true") it(name, () => Promise.reject(new Error(`${missing} must be installed: apt-get install ${missing}`)));
+  else describe.skip(`${name} (needs ${missing})`, () => void it("is not tried", () => {}));
+}
+
+/** `describe` with a redis-server of its own. */
 export function describeWithRedis(name: string, suite: (redis: RedisServer) => void, args: readonly string[] = []): void {
-  if (!isInstalled()) {
-    if (process.env["CI"] === "true") it(name, () => Promise.reject(new Error("redis-server is not installed; apt-get install redis-server")));
-    else describe.skip(`${name} (redis-server is not installed)`, () => {});
-    return;
-  }
-  describe(name, () => {
+  describeWith(["redis-server"], name, () => {
     const redis = new RedisServer(args);
     beforeAll(() => redis.start());
     afterAll(() => redis.remove());

@@ -94,7 +94,7 @@ for (const [how, leave] of Object.entries({
 }
 
 test("a failure before the first token is an HTTP error with its body", async () => {
-  const openai = await client(async function* () {
+  const openai = await client(() => {
     throw new Error("No model is free.");
   });
   const failure = await openai.chat.completions.create(question).catch((error: unknown) => error);

@@ -1,9 +1,10 @@
 // Clients that come and go at random, in a process of their own: what they hold is not the server's.
 //     node test/soak/clients.js PORT COUNT PATHS
 import { connect } from "node:net";
+import { argv } from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 
-const [port, count, paths] = process.argv.slice(2).map(Number);
+const [port, count, paths] = argv.slice(2).map(Number);
 
 const upTo = (limit) => Math.floor(Math.random() * limit);
 const oneOf = (choices) => choices[upTo(choices.length)];

@@ -87,7 +87,7 @@ for (const coding of ["gzip", "deflate", "br"] as const) {
 
     it("sends the first retry, pings and a farewell at once", async () => {
       const { s, client } = await compressed(
-        // eslint-disable-next-line require-yield -- its pings are all it sends
+         
         async function* (_req, { signal }) {
           await new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))));
         },

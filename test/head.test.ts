@@ -79,7 +79,7 @@ describe("the head", () => {
 
 describe("the source has one turn of the event loop before the head goes out", () => {
   const ticks = async (count: number): Promise<void> => {
-    for (let n = 0; n < count; n++) await null;
+    for (let n = 0; n < count; n++) await Promise.resolve();
   };
 
   it.each<[what: string, source: EventStreamSource, status: string]>([

@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { onClientGone } from "./client-gone.js";
-import { inNextTurn } from "./turn.js";
 import { FrameWriter, type WriterEvents } from "./writer.js";
 
 /** `compression` cannot be asked whether it has handed over all it was given: it has when nothing more came for so long. */
@@ -41,7 +40,6 @@ export class Connection {
   /** Cuts it, so that the client sees a failure, after what was written before has left. */
   cutSoon(): void {
     this.writer.stop();
-    const cut = (): void => this.hangUp();
     if (this.#res.socket === null) {
       this.cut();
     } else if (this.#res.hasHeader("Content-Encoding")) {
@@ -49,17 +47,16 @@ export class Connection {
       const { socket } = this.#req;
       let before = -1;
       const timer = setInterval(() => {
-        if (socket.bytesWritten === before && this.#res.writableLength === 0) cut();
+        if (socket.bytesWritten === before && this.#res.writableLength === 0) this.hangUp();
         before = socket.bytesWritten;
       }, compressionPause);
       this.#cancelCut = () => clearInterval(timer);
     } else {
-      // Node has it corked until the end of this tick.
-      this.#cancelCut = inNextTurn(cut);
+      this.hangUp();
     }
   }
 
-  /** Ends the connection too, when the response has ended: one that is kept alive would hold a closing server open. */
+  /** Closes the connection after what was written has left. One that is kept alive would hold a closing server open. */
   hangUp(): void {
     this.#req.socket.destroySoon();
   }

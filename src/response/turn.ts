@@ -7,7 +7,7 @@
  */
 
 // Taken at load: under fake timers the loop turns all the same, and work takes its real time.
-const { setImmediate, clearImmediate } = globalThis;
+const { setImmediate } = globalThis;
 const now = performance.now.bind(performance);
 
 const allowance = 10; // ms
@@ -34,8 +34,7 @@ export function nextTurn(): Promise<void> {
   return next as Promise<void>;
 }
 
-/** Calls `callback` in the next turn, unless the function it returns is called before. */
-export function inNextTurn(callback: () => void): () => void {
-  const immediate = setImmediate(callback);
-  return () => clearImmediate(immediate);
+/** Calls `callback` in the next turn. */
+export function inNextTurn(callback: () => void): void {
+  setImmediate(callback);
 }

@@ -1,4 +1,5 @@
-import { redisBroker, type RedisClient } from "express-event-source/redis";
+import { redisBroker } from "express-event-source/redis";
+import type { RedisClient } from "../../src/redis/client.js";
 import { createClient, createClientPool, createCluster } from "redis";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { publishMany, read } from "../broker/contract.js";

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type RedisClient, redisBroker } from "express-event-source/redis";
+import { redisBroker } from "express-event-source/redis";
 import { createClient as createClient6 } from "redis";
 import { createClient as createClient5 } from "redis5";
 import { afterAll, beforeAll } from "vitest";
+import type { RedisClient } from "../../src/redis/client.js";
 import { brokerContract } from "../broker/contract.js";
 import { describeWithRedis } from "./redis-server.js";
 

@@ -32,7 +32,8 @@ const samples: Sample[] = [...readme.matchAll(/^( *)```(\w+)(.*)\n([^]*?)^\1```$
   };
 });
 
-const [whole, prelude, ...fragments] = samples.filter(({ language }) => language === "ts") as [Sample, Sample, ...Sample[]];
+const whole = samples.find(({ language }) => language === "js") as Sample;
+const [prelude, ...fragments] = samples.filter(({ language }) => language === "ts") as [Sample, ...Sample[]];
 const sections = [...new Set(fragments.map(({ section }) => section))];
 
 /** What a reader has who pasted everything up to the end of a section, as the README says. */
@@ -47,9 +48,11 @@ function rows(after: string): string[][] {
 const unquote = (cell: string | undefined) => cell?.replaceAll("`", "") ?? "";
 
 describe("the samples", () => {
-  test("the first is a whole server, before line 25, in ten lines", () => {
+  test("the first is a whole server and its page, before line 25, in ten lines and the page's", () => {
     expect(whole.line).toBeLessThan(25);
-    expect(whole.code.trim().split("\n").filter((line) => line !== "").length).toBeLessThanOrEqual(10);
+    const route = /^app\.get\("\/",[^]*?^}\);\n/m;
+    expect(whole.code).toMatch(route);
+    expect(whole.code.replace(route, "").split("\n").filter((line) => /\w/.test(line)).length).toBeLessThanOrEqual(10);
   });
 
   // A compiler that reads the types of Redis, Vitest and Express takes its time.
@@ -109,6 +112,7 @@ const proofs: Record<string, (ask: Ask) => Promise<void>> = {
     expect((await ask("/users/7/log", { enough: "\n\n" })).text).toBe("data: line 0 of 7\n\n");
     expect((await ask("/report")).status).toBe(401);
     expect((await ask("/report", { headers: { Authorization: "me" } })).text).toBe("data: first\n\ndata: second\n\n");
+    expect((await ask("/rows")).text).toMatch(/^id: 1\ndata: {"row":1}\n\n[^]*id: 10000\ndata: {"row":10000}\n\n$/);
   },
   "When the iterable ends": async (ask) => {
     expect((await ask("/numbers/1/2")).text).toBe("id: 1\ndata: 1\n\nid: 2\ndata: 2\n\n");
@@ -131,9 +135,12 @@ const proofs: Record<string, (ask: Ask) => Promise<void>> = {
     expect(text).toMatch(/^id: .*\nevent: message\ndata: {"from":"bert","text":"hello"}\n\n$/);
     expect((await ask("/rooms/7/others", missed)).text).toBe(text);
     expect((await ask("/rooms/7", { headers: { "Last-Event-ID": "made-up" }, enough: "hello" })).text).toContain('event: gap\ndata: {"lastEventId":"made-up"}\n\n');
+    expect((await ask("/rooms/7/greeted", { enough: "\n\n" })).text).toBe("id: hello\nevent: hello\ndata: \n\n");
+    expect((await ask("/rooms/7/greeted", { headers: { "Last-Event-ID": "hello" }, enough: "hi" })).text).toMatch(/^event: gap\n/);
     expect((await ask("/inbox")).status).toBe(401);
     expect((await ask("/answers/1", json({}))).status).toBe(202);
     expect((await ask("/answers/1")).text).toMatch(/data: It \n[^]*data: scatters\.\n/);
+    expect((await ask("/answers/1", json({}))).status).toBe(202);
   },
   "In production": async (ask) => {
     expect((await ask("/compressed")).text).toBe("data: text\n\n");
@@ -195,7 +202,11 @@ describe("run, as they stand", () => {
     await run(whole.code, "undefined");
     const [server] = servers as [HttpServer];
     await once(server, "listening");
-    expect((await askOf(server)("/numbers", { enough: "\n\n" })).text).toBe('id: 1\ndata: {"n":1}\n\n');
+    const ask = askOf(server);
+    expect((await ask("/")).text).toContain('new EventSource("/numbers")');
+    expect((await ask("/numbers", { enough: "\n\n" })).text).toBe('id: 1\ndata: {"n":1}\n\n');
+    expect((await ask("/numbers", { headers: { "Last-Event-ID": "3" }, enough: "\n\n" })).text).toBe('id: 4\ndata: {"n":4}\n\n');
+    expect((await ask("/numbers", { headers: { "Last-Event-ID": "5" } })).status).toBe(204);
   });
 
   test("every section has a proof", () => {
@@ -280,9 +291,11 @@ describe("what it says of the code", () => {
     }
   });
 
-  test("the scripts it names are there", () => {
+  test("the scripts it names are there, and it names all", () => {
     const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
-    for (const [, name = ""] of readme.matchAll(/`npm (?:run )?([\w:]+)`/g)) expect(Object.keys(scripts)).toContain(name);
+    delete scripts.prepack;
+    const named = [...readme.matchAll(/`npm (?:run )?([\w:]+)`/g)].map(([, name]) => name);
+    expect([...new Set(named)].sort()).toEqual(Object.keys(scripts).sort());
   });
 });
 
@@ -301,6 +314,7 @@ describe("its links", () => {
   test("lead to every example", () => {
     const files = ["", "basic/", "advanced/", "push/", "faults/", "broker/", "metrics/"].flatMap((folder) =>
       readdirSync(`${root}examples/${folder}`).filter((file) => file.endsWith(".ts")).map((file) => `examples/${folder}${file}`));
+    files.push("examples/cluster/start.ts");
     for (const file of files) expect(links).toContain(file);
   });
 

@@ -114,15 +114,18 @@ const commands = {
     const began = process.hrtime.bigint();
     let started = 0;
     let left = times;
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const next = () => {
         if (started === times) return;
         started += 1;
+        let seen = 0;
         const socket = request(port, "/hello", (events) => {
+          seen += events;
           // Leaving as browsers do it when a tab is closed, without a handshake, and no port is left waiting.
-          if (events > 0) socket.resetAndDestroy();
+          if (seen > 0) socket.resetAndDestroy();
         });
         socket.on("close", () => {
+          if (seen === 0) reject(new Error("a stream ended before its first event"));
           if (--left === 0) resolve(Number(process.hrtime.bigint() - began) / 1e6);
           else next();
         });

@@ -5,6 +5,9 @@ import { fileURLToPath } from "node:url";
 const canPin = availableParallelism() >= 2 && spawnSync("taskset", ["-c", "0,1", "true"]).status === 0;
 export const pinning = canPin ? "server on core 0, client on core 1" : "not pinned";
 
+/** A bound against hanging: a contender that loses an event, say. */
+const patience = 120_000;
+
 /** Starts a script of this folder on one core. `ask(command, argument)` calls one of its commands. */
 export function start(script, core, args = [], nodeArgs = []) {
   const node = [process.execPath, ...nodeArgs, fileURLToPath(new URL(script, import.meta.url)), ...args];
@@ -18,7 +21,11 @@ export function start(script, core, args = [], nodeArgs = []) {
     ask(command, argument) {
       const id = ++asked;
       return new Promise((resolve, reject) => {
-        waiting.set(id, { resolve, reject });
+        const tooLong = setTimeout(() => reject(new Error(`${script} ${args[0] ?? ""} did not answer "${command}" in ${patience / 1_000} s`)), patience);
+        waiting.set(id, {
+          resolve: (result) => (clearTimeout(tooLong), resolve(result)),
+          reject: (error) => (clearTimeout(tooLong), reject(error)),
+        });
         child.send({ id, command, argument });
       });
     },

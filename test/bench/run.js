@@ -82,3 +82,5 @@ for (const name of positionals.length > 0 ? positionals : Object.keys(workloads)
   if (workloads[name] === undefined) throw new Error(`There is no workload "${name}"; there are ${Object.keys(workloads).join(", ")}.`);
   console.log(table(workloads[name], await measure(workloads[name])));
 }
+// Whatever still runs ends with the channel to this process.
+process.exit();

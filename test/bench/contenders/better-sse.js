@@ -8,7 +8,8 @@ export function contender({ pingInterval }) {
   const channel = createChannel();
   const server = expressServer({
     "/ready": async (req, res) => {
-      const session = await createSession(req, res, options);
+      // It would go on pinging a response that has ended.
+      const session = await createSession(req, res, { ...options, keepAlive: null });
       await session.iterate(readyData(Number(req.query.count)));
       res.end();
     },

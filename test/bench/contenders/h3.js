@@ -32,6 +32,8 @@ export function contender({ pingInterval }) {
   });
   app.get("/room", (event) => {
     const stream = createEventStream(event);
+    // Its head waits for the first write.
+    void stream.pushComment("open");
     hold(stream);
     return stream;
   });

@@ -51,7 +51,7 @@ const checks: { readonly [Name in keyof Settings]: (value: unknown, name: string
  * @throws {EventStreamError} `ERR_INVALID_OPTION`, naming the option and its value
  */
 export function checkOptions(options: unknown): Settings {
-  if (typeof options !== "object" || options === null || Symbol.iterator in options) {
+  if (!isPlainObject(options)) {
     throw new EventStreamError("ERR_INVALID_OPTION", `The options of eventSource are ${show(options)}; they must be a plain object.`);
   }
   const given: Record<string, unknown> = {};
@@ -63,7 +63,8 @@ export function checkOptions(options: unknown): Settings {
     checks[name as keyof Settings](value, name);
     given[name] = value;
   }
-  return { ...defaults, ...given };
+  // A copy of what was checked: a header that is changed afterwards has not been.
+  return { ...defaults, ...given, headers: structuredClone(given["headers"] ?? {}) as Settings["headers"] };
 }
 
 function invalid(name: string, value: unknown, must: string, cause?: unknown): never {
@@ -72,6 +73,13 @@ function invalid(name: string, value: unknown, must: string, cause?: unknown): n
 
 function checkDelay(value: unknown, name: string, must: string, valid: boolean = typeof value === "number" && value >= 1 && value <= longestDelay): void {
   if (!valid) invalid(name, value, must);
+}
+
+/** Whether all that `value` has are properties of its own: what it inherits would be passed over in silence. */
+function isPlainObject(value: unknown): value is object {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 function checkFunction(value: unknown, name: string): void {
@@ -94,11 +102,10 @@ function checkSignal(value: unknown, name: string): void {
 const framing = new Set(["content-length", "transfer-encoding", "trailer"]);
 
 function checkHeaders(value: unknown, name: string): void {
-  const prototype: unknown = typeof value === "object" && value !== null ? Object.getPrototypeOf(value) : undefined;
-  if (prototype !== null && prototype !== Object.prototype) {
+  if (!isPlainObject(value)) {
     invalid(name, value, "a plain object such as { \"Cache-Control\": \"no-cache\" } (Object.fromEntries makes one of Headers or a Map)");
   }
-  for (const [header, given] of Object.entries(value as object)) {
+  for (const [header, given] of Object.entries(value)) {
     const option = `${name}[${show(header)}]`;
     if (framing.has(header.toLowerCase())) invalid(option, given, "left out: an event stream has no length and is framed by Node");
     const values: unknown[] = Array.isArray(given) ? given : [given];

@@ -11,6 +11,8 @@ export type EventStreamErrorCode =
   | "ERR_SOURCE_CONSUMED"
   /** The response had already begun when `eventSource` was asked to answer. */
   | "ERR_HEADERS_SENT"
+  /** Something else has ended the response of a stream that had more to send. */
+  | "ERR_RESPONSE_ENDED"
   /** The item is of a type that is no event: `null`, a function, a symbol, bytes where text is needed. */
   | "ERR_INVALID_ITEM"
   /** An event has a key that is not one of `data`, `event`, `id`, `retry`, `comment`. */
@@ -58,6 +60,7 @@ export class EventStreamError extends TypeError {
   }
 
   static override [Symbol.hasInstance](value: unknown): boolean {
+    if (this !== EventStreamError) return Function.prototype[Symbol.hasInstance].call(this, value);
     return typeof value === "object" && value !== null && brand in value;
   }
 }
@@ -97,4 +100,8 @@ function plain(text: string): string {
 
 export function headersSent(): EventStreamError {
   return new EventStreamError("ERR_HEADERS_SENT", "The response has already begun, so it cannot become an event stream; call eventSource before anything is written.");
+}
+
+export function responseEnded(): EventStreamError {
+  return new EventStreamError("ERR_RESPONSE_ENDED", "Something else has ended the response while the stream had more to send; leave the response to eventSource, and end the source instead.");
 }

@@ -68,27 +68,32 @@ export function eventSource(source: unknown, options: unknown = {}): Handler<unk
 
   return function eventSourceHandler(req, res, next) {
     return new Promise((resolve) => {
-      if (isClientGone(req, res)) {
+      const done = (errors: unknown[]): void => {
+        if (errors.length > 0) next(forNext(errors));
         resolve();
-      } else if (res.headersSent) {
-        resolve(next(headersSent()));
-      } else if (req.method === "HEAD") {
-        setHead(res, settings.status, settings.headers);
-        res.end();
-        resolve();
-      } else {
-        new Session(req as Request, res, settings, (errors) => {
-          if (errors.length > 0) next(forNext(errors));
-          resolve();
-        }).run(open);
+      };
+      try {
+        if (res.headersSent) {
+          done([headersSent()]);
+        } else if (isClientGone(req, res)) {
+          done([]);
+        } else if (req.method === "HEAD") {
+          setHead(res, settings.status, settings.headers);
+          res.end();
+          done([]);
+        } else {
+          new Session(req as Request, res, settings, done).run(open);
+        }
+      } catch (error) {
+        done([error]);
       }
     });
   };
 }
 
-/** One error for `next`, which is called once. What is no error is wrapped: `next("route")` and `next()` mean something else. */
-function forNext(errors: unknown[]): Error {
+/** One error for `next`, which is called once. What is no object is wrapped: `next("route")` and `next()` mean something else. */
+function forNext(errors: unknown[]): object {
   const [error] = errors;
   if (errors.length > 1) return new AggregateError(errors, "An event stream failed, and so did a hook that was called because of it.");
-  return error instanceof Error ? error : new Error(`An event stream failed: ${show(error)} was thrown.`, { cause: error });
+  return typeof error === "object" && error !== null ? error : new Error(`An event stream failed: ${show(error)} was thrown.`, { cause: error });
 }

@@ -33,8 +33,9 @@ export class Sender {
   open(retry: Settings["retry"]): void {
     const { status, headers, pingInterval, maxDuration } = this.#settings;
     if (this.#res.headersSent) throw headersSent();
+    const delay = typeof retry === "function" ? retry() : retry;
     // Jitter seldom comes in whole milliseconds.
-    const first = retry === undefined ? undefined : this.#encode({ retry: checkRetry(typeof retry === "function" ? Math.round(retry()) : retry) });
+    const first = retry === undefined ? undefined : this.#encode({ retry: checkRetry(typeof delay === "number" ? Math.round(delay) : delay) });
     setHead(this.#res, status, headers);
     this.#openedAt = performance.now();
     if (first !== undefined) this.#writer.write(first);

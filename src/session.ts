@@ -1,8 +1,8 @@
 import type { Request, Response } from "express";
-import { announce } from "./diagnostics.js";
 import { createEventStream, type EventStream } from "./event-stream.js";
-import type { CloseReason, Settings, StreamSummary } from "./options.js";
-import { pump } from "./pump.js";
+import type { Settings } from "./options.js";
+import { Outcome } from "./outcome.js";
+import { type Outlet, pump } from "./pump.js";
 import { Connection } from "./response/connection.js";
 import { endWithoutContent } from "./response/head.js";
 import { lastEventId } from "./response/last-event-id.js";
@@ -28,6 +28,7 @@ export class Session {
   readonly #req: Request;
   readonly #res: Response;
   readonly #settings: Settings;
+  readonly #outcome: Outcome;
   readonly #connection: Connection;
   readonly #sender: Sender;
   readonly #shutdown: Shutdown;
@@ -36,19 +37,18 @@ export class Session {
   readonly #done: (errors: unknown[]) => void;
 
   #state: "starting" | "open" | "ending" | "closed" = "starting";
-  /** Completed, until something else ends it or the client fails to take the rest. */
-  #reason: CloseReason = "completed";
-  #error: unknown;
-  /** What is left for `next`. */
-  readonly #unhandled: unknown[] = [];
 
   #reader: SourceReader | undefined;
+  readonly #outlet: Outlet = {
+    sink: { send: (item) => this.#send(item), ended: () => this.#sourceEnded(), failed: (error) => this.#fail(error) },
+  };
 
   /** `done` is called once, when nothing of the stream is left, with the errors that nobody has handled. */
   constructor(req: Request, res: Response, settings: Settings, done: (errors: unknown[]) => void) {
     this.#req = req;
     this.#res = res;
     this.#settings = settings;
+    this.#outcome = new Outcome(req, res, settings);
     this.#done = done;
     this.#connection = new Connection(req, res, settings.sendTimeout, {
       finished: () => {
@@ -57,7 +57,7 @@ export class Session {
       },
       gone: () => this.#lose("disconnected"),
       stalled: () => this.#lose("timeout"),
-      failed: this.#fail,
+      failed: this.#breakOff,
     });
     this.#sender = new Sender(res, settings, this.#connection.writer, () => this.#end("expired"), this.#fail);
     this.#shutdown = new Shutdown(req.socket, settings, () => this.#end("shutdown"), () => this.#lose("shutdown"));
@@ -91,27 +91,28 @@ export class Session {
       this.#sourceEnded();
     } else {
       this.#reader = reader;
+      void pump(reader, this.#outlet);
+      // After the source has been asked: it is to have a whole turn.
       inNextTurn(this.#openIdle);
-      pump(reader, this.#send, () => this.#isRunning)
-        .then((isOver) => isOver && this.#sourceEnded())
-        .catch(this.#fail);
     }
   };
 
-  readonly #send = (item: unknown): Promise<void> | undefined => {
+  #send(item: unknown): Promise<void> | undefined {
     const frame = this.#sender.frameOf(item);
-    if (this.#state === "starting" && !this.#open(this.#settings.retry)) return undefined;
-    return this.#sender.send(frame);
-  };
+    if (this.#state === "starting") this.#open(this.#settings.retry);
+    return this.#isRunning ? this.#sender.send(frame) : undefined;
+  }
 
   #sourceEnded(): void {
-    if (this.#shutdown.hasBegun) {
+    if (this.#state === "starting" && this.#res.headersSent) {
+      // The source's function has answered by itself, with a 401 for example.
+      this.#close();
+    } else if (this.#shutdown.hasBegun) {
       this.#end("shutdown");
     } else if (this.#state === "open") {
       this.#end("completed");
     } else {
-      // The source's function may have answered by itself, with a 401 for example.
-      if (!this.#res.headersSent) endWithoutContent(this.#res, this.#settings.headers);
+      endWithoutContent(this.#res, this.#settings.headers);
       this.#close();
     }
   }
@@ -130,8 +131,9 @@ export class Session {
       this.#fail(error);
       return false;
     }
+    if (this.#state !== "starting") return false;
     this.#state = "open";
-    announce("open", { request: this.#req, response: this.#res });
+    this.#outcome.opened();
     return true;
   }
 
@@ -141,57 +143,52 @@ export class Session {
   #end(reason: "completed" | "expired" | "shutdown"): void {
     if (!this.#isRunning) return;
     if (this.#state === "starting") {
-      if (!this.#res.headersSent) this.#res.setHeader("Connection", "close");
+      if (this.#res.headersSent) return this.#close();
+      this.#res.setHeader("Connection", "close");
       if (!this.#open(this.#settings.retry ?? defaultRetry)) return;
     }
     this.#state = "ending";
-    this.#reason = reason;
+    this.#outcome.reason = reason;
     if (reason !== "completed") this.#letGo();
     this.#connection.writer.end();
   }
 
   readonly #fail = (error: unknown): void => {
     if (!this.#isRunning) return;
-    announce("error", { request: this.#req, response: this.#res, error });
-    this.#reason = "error";
-    this.#error = error;
+    this.#outcome.failed(error);
     if (this.#state === "starting") {
-      this.#unhandled.push(error);
+      this.#outcome.unhandled.push(error);
       return this.#close();
     }
     this.#state = "ending";
-    const isTold = this.#tellClient(error);
+    const isTold = this.#outcome.tellClient(this.#stream, (event) => this.#sender.sendLast(event));
     this.#letGo();
-    if (isTold) {
-      this.#connection.writer.end();
-    } else {
-      this.#unhandled.unshift(error);
-      this.#connection.cutSoon();
-    }
+    if (isTold) this.#connection.writer.end();
+    else this.#connection.cutSoon();
   };
 
-  /** Sends the event that `onError` has for the client, if it has one. An error's own text never gets there by itself. */
-  #tellClient(error: unknown): boolean {
-    try {
-      const event = this.#settings.onError?.(error, this.#stream);
-      return event !== undefined && event !== null && this.#sender.sendLast(event);
-    } catch (thrown) {
-      this.#unhandled.push(thrown);
-      return false;
-    }
-  }
+  /** The response itself failed, or something that wraps it: nothing more can be sent. */
+  readonly #breakOff = (error: unknown): void => {
+    if (this.#state === "closed") return;
+    this.#outcome.failed(error);
+    this.#outcome.unhandled.push(error);
+    // Where nothing has left, or somebody else has ended it, there is an answer that may still arrive.
+    if (this.#res.headersSent && !this.#res.writableEnded) this.#connection.cut();
+    this.#close();
+  };
 
   /** Gives up a client that left or takes nothing: what it did not get makes even a source that ended no completed stream. */
   #lose(reason: "disconnected" | "timeout" | "shutdown"): void {
-    if (this.#reason === "completed") this.#reason = reason;
+    if (this.#outcome.reason === "completed") this.#outcome.reason = reason;
     if (reason !== "disconnected") this.#connection.cut();
     this.#close();
   }
 
   /** Lets the source go. It may be waiting for anything: it is told, and not waited for. */
   #letGo(): void {
+    this.#outlet.sink = undefined;
     this.#sender.stop();
-    this.#ended.abort(this.#reason);
+    this.#ended.abort(this.#outcome.reason);
     this.#reader?.return();
   }
 
@@ -202,16 +199,7 @@ export class Session {
     this.#shutdown.stop();
     this.#connection.close();
     const figures = this.#sender.figures();
-    if (figures !== undefined) this.#report({ reason: this.#reason, ...(this.#reason === "error" ? { error: this.#error } : {}), ...figures });
-    this.#done(this.#unhandled);
-  }
-
-  #report(summary: StreamSummary): void {
-    try {
-      this.#settings.onClose?.(summary);
-    } catch (error) {
-      this.#unhandled.push(error);
-    }
-    announce("close", { request: this.#req, response: this.#res, summary });
+    if (figures !== undefined) this.#outcome.closed(figures);
+    this.#done(this.#outcome.unhandled);
   }
 }

@@ -61,6 +61,9 @@ export function readSource(source: unknown): SourceReader {
 }
 
 function claim<T extends object>(iterator: T): T {
+  if (typeof iterator !== "object" || iterator === null) {
+    throw new EventStreamError("ERR_INVALID_SOURCE", `The source's iterator is ${show(iterator)}; [Symbol.asyncIterator]() must return an object with next().`);
+  }
   if (consumed.has(iterator)) {
     throw new EventStreamError("ERR_SOURCE_CONSUMED", `The source is a one-shot iterator (${show(iterator)}) that another request has read; pass a function that makes a new one for each request: eventSource(() => …).`);
   }

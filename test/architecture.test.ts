@@ -38,7 +38,7 @@ const floors: readonly (readonly string[])[] = [
   ["index.ts", "redis.ts"],
   ["event-source.ts"],
   ["session.ts"],
-  ["sender.ts", "pump.ts"],
+  ["outcome.ts", "sender.ts", "pump.ts"],
   ["check-options.ts", "options.ts", "event-stream.ts", "source.ts", "diagnostics.ts"],
   ["redis/"],
   ["response/", "broker/"],

@@ -85,6 +85,8 @@ describe("the source has one turn of the event loop before the head goes out", (
   it.each<[what: string, source: EventStreamSource, status: string]>([
     ["that ends within it gets 204", async function* () { await ticks(50); }, "204 No Content"],
     ["that throws within it gets an HTTP error", async function* () { await ticks(50); throw new Error("secret"); }, "500 Internal Server Error"],
+    ["that takes the whole turn and throws gets an HTTP error", async function* () { await new Promise((resolve) => setImmediate(resolve)); throw new Error("secret"); }, "500 Internal Server Error"],
+    ["that takes the whole turn and ends gets 204", async function* () { await new Promise((resolve) => setImmediate(resolve)); }, "204 No Content"],
     ["whose promise comes late and that ends within it gets 204", async () => {
       await new Promise((resolve) => setTimeout(resolve, 10));
       return (async function* () { await ticks(50); })();

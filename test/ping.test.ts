@@ -132,16 +132,55 @@ describe("the metronome", () => {
 
   it("skips what a held-up loop has missed, and does not drift", async () => {
     const calls: number[] = [];
+    const now = vi.spyOn(performance, "now");
     const start = performance.now();
     const stop = every(1_000, () => calls.push(performance.now() - start));
     vi.advanceTimersByTime(1_000);
     // The loop hangs: time goes by, and timers do not fire.
-    vi.spyOn(performance, "now").mockReturnValue(start + 4_300);
+    now.mockReturnValue(start + 4_300);
     vi.advanceTimersByTime(1_000);
-    vi.mocked(performance.now).mockReturnValue(start + 5_000);
+    now.mockReturnValue(start + 5_000);
     vi.advanceTimersByTime(700);
     stop();
     expect(calls).toEqual([1_000, 4_300, 5_000]);
+  });
+
+  it("keeps everyone's own beat after the loop was held up", () => {
+    const now = vi.spyOn(performance, "now");
+    const start = performance.now();
+    const calls: string[] = [];
+    const stops = [0, 600].map((offset) => {
+      vi.advanceTimersByTime(offset);
+      return every(1_000, () => calls.push(`${offset} at ${performance.now() - start}`));
+    });
+    now.mockReturnValue(start + 2_300);
+    vi.advanceTimersByTime(1_000);
+    for (const at of [2_600, 3_000, 3_600]) {
+      now.mockReturnValue(start + at);
+      vi.advanceTimersByTime(at === 2_600 ? 300 : 600);
+    }
+    for (const stop of stops) stop();
+    expect(calls).toEqual(["600 at 2300", "0 at 2300", "600 at 2600", "0 at 3000", "600 at 3600"]);
+  });
+
+  it("beats under real timers while a stream of fake ones is left, and the other way round", async () => {
+    const real = globalThis.setTimeout;
+    const fakeCalls: number[] = [];
+    const stopFake = every(20, () => fakeCalls.push(1));
+    vi.useRealTimers();
+    await new Promise<void>((resolve) => {
+      const stop = every(20, () => {
+        stop();
+        resolve();
+      });
+    });
+    vi.useFakeTimers();
+    expect(globalThis.setTimeout).not.toBe(real);
+    const stop = every(20, () => fakeCalls.push(2));
+    vi.advanceTimersByTime(20);
+    expect(fakeCalls).toEqual([2]);
+    stop();
+    stopFake();
   });
 
   it("calls nobody who was stopped, even by one before in the same beat", () => {

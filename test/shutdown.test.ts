@@ -315,7 +315,7 @@ describe("shutdownSignal", () => {
     await client.until("an answer of its own");
     controller.abort();
     await until(() => s.over === 1);
-    expect(s.passedOn).toEqual([expect.objectContaining({ code: "ERR_HEADERS_SENT" })]);
+    expect(s.passedOn).toEqual([]);
   });
 
   it("works beside server.close(), whichever comes first", async () => {

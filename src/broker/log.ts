@@ -68,8 +68,9 @@ export class Log {
     }
   }
 
-  /** Up to which sequence entries are missing. */
+  /** Up to which sequence entries are missing by now. */
   get lostUpTo(): number {
+    this.expire(performance.now());
     return this.#left ?? this.#floor;
   }
 

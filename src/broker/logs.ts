@@ -75,13 +75,6 @@ export class Logs {
     return channels.some((channel) => this.#logs.get(channel)?.knows(sequence)) ? sequence : undefined;
   }
 
-  /** Up to which number events of `channel` are missing. */
-  lostUpTo(channel: string): number {
-    const log = this.#logs.get(channel);
-    log?.expire(performance.now());
-    return log?.lostUpTo ?? this.forgottenUpTo;
-  }
-
   close(): void {
     this.isClosed = true;
     for (const log of this.#logs.values()) for (const waiter of log.waiting) waiter.finish();

@@ -15,6 +15,9 @@ import { Subscription } from "./subscription.js";
  * @example const broker = memoryBroker<Message>({ history: { maxEvents: 200 } });
  */
 export function memoryBroker<E extends ServerSentEvent = ServerSentEvent>(options: { readonly history?: HistoryOptions | undefined } = {}): Broker<E> {
+  if (typeof options !== "object" || options === null) {
+    throw new EventStreamError("ERR_INVALID_OPTION", `The options of memoryBroker are ${show(options)}; they must be an object.`);
+  }
   const { history, ...unknown } = options;
   const [stranger] = Object.keys(unknown);
   if (stranger !== undefined) {

@@ -1,12 +1,14 @@
 import type { ServerSentEvent } from "../format/event.js";
 import type { Beginning } from "./arguments.js";
 import type { PublishedEvent } from "./broker.js";
-import type { Entry, Waiter } from "./log.js";
+import type { Entry, Log, Waiter } from "./log.js";
 import type { Logs } from "./logs.js";
 
 /** How far a subscription has come in one of its channels. */
 interface Place {
   readonly channel: string;
+  /** Held by who has not read it to its end, even if the broker has forgotten it by then. */
+  log: Log;
   /** The number of the last event that it need not get any more: it had it, or was told that it is missing. */
   after: number;
 }
@@ -15,6 +17,8 @@ interface Place {
 const nowhere = -1;
 
 type Result = IteratorResult<PublishedEvent, undefined>;
+
+const once = { once: true };
 
 const done: Result = { done: true, value: undefined };
 
@@ -42,9 +46,10 @@ export class Subscription implements AsyncIterableIterator<PublishedEvent, undef
     this.#gap = gap;
     this.#lastEventId = lastEventId;
     const place = lastEventId === undefined ? undefined : (logs.find(lastEventId, channels) ?? nowhere);
-    this.#places = channels.map((channel) => ({ channel, after: place ?? (from === "start" ? logs.lostUpTo(channel) : logs.sequence) }));
-    if (signal?.aborted === true) this.finish();
-    else signal?.addEventListener("abort", this.finish, { once: true });
+    this.#places = channels.map((channel) => {
+      const log = logs.open(channel);
+      return { channel, log, after: place ?? (from === "start" ? log.lostUpTo : logs.sequence) };
+    });
   }
 
   [Symbol.asyncIterator](): this {
@@ -53,7 +58,7 @@ export class Subscription implements AsyncIterableIterator<PublishedEvent, undef
 
   next(): Promise<Result> {
     return new Promise((resolve) => {
-      if (this.#logs.isClosed) this.finish();
+      if (this.#logs.isClosed || this.#signal?.aborted === true) this.finish();
       // Where others wait already, nothing is there.
       const result = this.#calls.length === 0 ? this.#read() : undefined;
       if (result !== undefined) {
@@ -76,12 +81,14 @@ export class Subscription implements AsyncIterableIterator<PublishedEvent, undef
     let nextPlace: Place | undefined;
     let isMissing = false;
     for (const place of this.#places) {
-      const lostUpTo = this.#logs.lostUpTo(place.channel);
+      // A channel that was forgotten before it ended may have begun anew.
+      if (!place.log.isEnded) place.log = this.#logs.open(place.channel);
+      const { lostUpTo } = place.log;
       if (lostUpTo > place.after) {
         place.after = lostUpTo;
         isMissing = true;
       }
-      const entry = this.#logs.get(place.channel)?.after(place.after);
+      const entry = place.log.after(place.after);
       if (entry !== undefined && (next === undefined || entry.sequence < next.sequence)) {
         next = entry;
         nextPlace = place;
@@ -117,11 +124,13 @@ export class Subscription implements AsyncIterableIterator<PublishedEvent, undef
 
   /** Whether all its channels have ended; there are none when it is over. */
   #isAtEnd(): boolean {
-    return this.#places.every(({ channel }) => this.#logs.get(channel)?.isEnded);
+    return this.#places.every(({ log }) => log.isEnded);
   }
 
   #wait(): void {
-    for (const { channel } of this.#places) this.#logs.open(channel).waiting.add(this);
+    // Only now, so that a subscription that is never read leaves nothing behind; a listener that is there already is not added again.
+    this.#signal?.addEventListener("abort", this.finish, once);
+    for (const { log } of this.#places) log.waiting.add(this);
   }
 
   /** The entry is the next one: who waits has everything else. */
@@ -144,6 +153,6 @@ export class Subscription implements AsyncIterableIterator<PublishedEvent, undef
   };
 
   #leave(): void {
-    for (const { channel } of this.#places) this.#logs.get(channel)?.waiting.delete(this);
+    for (const { log } of this.#places) log.waiting.delete(this);
   }
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { onClientGone } from "./client-gone.js";
+import { inNextTurn } from "./turn.js";
 import { FrameWriter, type WriterEvents } from "./writer.js";
 
 /** `compression` cannot be asked whether it has handed over all it was given: it has when nothing more came for so long. */
@@ -41,7 +42,10 @@ export class Connection {
   cutSoon(): void {
     this.writer.stop();
     if (this.#res.socket === null) {
-      this.cut();
+      // A pipelined response hands over what it holds when its turn comes.
+      const arrived = (): void => inNextTurn(() => this.hangUp());
+      this.#res.once("socket", arrived);
+      this.#cancelCut = () => this.#res.off("socket", arrived);
     } else if (this.#res.hasHeader("Content-Encoding")) {
       // It hands over more each time the client has taken what was there before.
       const { socket } = this.#req;

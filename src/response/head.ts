@@ -15,6 +15,8 @@ const defaults: HeadersInit = {
 /** Sets the status and the headers of an event stream; they leave with the first write. */
 export function setHead(res: ServerResponse, status: number, headers: HeadersInit): void {
   res.statusCode = status;
+  // Set by a middleware that expected another body: the rest would be taken for the next response.
+  res.removeHeader("Content-Length");
   apply(res, defaults);
   apply(res, headers);
 }

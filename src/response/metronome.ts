@@ -6,7 +6,6 @@
  * a restart, say) fall due together; they are called in batches with a turn of the event loop
  * between them, so that no burst holds anyone up.
  */
-const metronomes = new Map<number, Metronome>();
 
 const batch = 200;
 
@@ -15,18 +14,33 @@ interface Beat {
   readonly call: () => void;
 }
 
+/** The clock of the moment: under fake timers another one, which may be gone before its streams are. */
+class Clock {
+  readonly setTimeout: typeof setTimeout = globalThis.setTimeout;
+  readonly clearTimeout: typeof clearTimeout = globalThis.clearTimeout;
+  readonly setImmediate: typeof setImmediate = globalThis.setImmediate;
+  readonly clearImmediate: typeof clearImmediate = globalThis.clearImmediate;
+  readonly now: () => number = performance.now.bind(performance);
+  readonly metronomes = new Map<number, Metronome>();
+}
+
+/** One for each `setTimeout` there has been, so that a clock that stands still stops nobody else. */
+const clocks = new WeakMap<typeof setTimeout, Clock>();
+
 class Metronome {
+  readonly #clock: Clock;
   readonly #interval: number;
   /** In the order in which they fall due. */
   readonly #beats = new Set<Beat>();
   #cancel: (() => void) | undefined;
 
-  constructor(interval: number) {
+  constructor(clock: Clock, interval: number) {
+    this.#clock = clock;
     this.#interval = interval;
   }
 
   add(call: () => void): Beat {
-    const beat = { due: performance.now() + this.#interval, call };
+    const beat = { due: this.#clock.now() + this.#interval, call };
     this.#beats.add(beat);
     if (this.#cancel === undefined) this.#schedule(this.#interval);
     return beat;
@@ -36,10 +50,11 @@ class Metronome {
     if (!this.#beats.delete(beat) || this.#beats.size > 0) return;
     this.#cancel?.();
     this.#cancel = undefined;
-    metronomes.delete(this.#interval);
+    this.#clock.metronomes.delete(this.#interval);
   }
 
   #schedule(delay: number): void {
+    const { setTimeout, clearTimeout, setImmediate, clearImmediate } = this.#clock;
     if (delay <= 0) {
       const immediate = setImmediate(this.#run);
       this.#cancel = () => clearImmediate(immediate);
@@ -50,20 +65,22 @@ class Metronome {
   }
 
   readonly #run = (): void => {
-    const now = performance.now();
+    // Timers may fire a fraction of a millisecond early.
+    const now = this.#clock.now() + 1;
     let called = 0;
     for (const beat of this.#beats) {
-      // Timers may fire a fraction of a millisecond early.
-      if (beat.due > now + 1 || called === batch) break;
-      called += 1;
+      if (beat.due > now || called === batch) break;
+      // Counted from when it was due, not from now, so that the period does not drift; by one interval at a time, so that the
+      // queue stays in order. A loop that was held up for longer calls once.
       this.#beats.delete(beat);
-      // Counted from when it was due, not from now: the period does not drift, and a loop that was held up skips.
-      beat.due += this.#interval * Math.max(1, Math.ceil((now - beat.due) / this.#interval));
+      beat.due += this.#interval;
       this.#beats.add(beat);
+      if (beat.due <= now) continue;
+      called += 1;
       beat.call();
     }
     const [head] = this.#beats;
-    if (head !== undefined) this.#schedule(head.due - performance.now());
+    if (head !== undefined) this.#schedule(head.due - this.#clock.now());
   };
 }
 
@@ -72,8 +89,11 @@ class Metronome {
  * returns is called.
  */
 export function every(interval: number, call: () => void): () => void {
+  let clock = clocks.get(setTimeout);
+  if (clock === undefined) clocks.set(setTimeout, (clock = new Clock()));
+  const { metronomes } = clock;
   let metronome = metronomes.get(interval);
-  if (metronome === undefined) metronomes.set(interval, (metronome = new Metronome(interval)));
+  if (metronome === undefined) metronomes.set(interval, (metronome = new Metronome(clock, interval)));
   const beat = metronome.add(call);
   return () => metronome.delete(beat);
 }

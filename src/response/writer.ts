@@ -1,4 +1,5 @@
 import type { ServerResponse } from "node:http";
+import { responseEnded } from "../errors.js";
 import { StallWatch } from "./stall-watch.js";
 
 /** `compression()` gives the response this method; without the call it holds every event back. */
@@ -33,8 +34,8 @@ export class FrameWriter {
   #state: "writable" | "draining" | "ended" = "writable";
   /** Frames that wait for the end of this run of microtasks, or, while draining, for room. */
   #joined = "";
-  /** The last bytes that were written left a frame unfinished. */
-  #midFrame = false;
+  /** The last bytes that were given as they are, as latin1, as many as a blank line has; none since a whole frame. */
+  #tail = "";
   #resume: (() => void) | undefined;
 
   constructor(res: ServerResponse, sendTimeout: number | false, events: WriterEvents) {
@@ -52,19 +53,19 @@ export class FrameWriter {
 
   /** Whether bytes that were given as they are have left a frame open, so that no other may follow. */
   get isMidFrame(): boolean {
-    return this.#midFrame;
+    return this.#tail !== "" && !this.#tail.replace(/\r\n|\r/g, "\n").endsWith("\n\n");
   }
 
   write(frame: string | Uint8Array): void {
     if (this.#state === "ended") return;
     if (typeof frame !== "string") {
       this.#flushJoined();
-      this.#midFrame = frame.length > 0 ? !endsFrame(frame) : this.#midFrame;
+      this.#tail = (this.#tail + Buffer.from(frame.subarray(-4)).toString("latin1")).slice(-4);
       // A copy: the socket reads it later, and the source may fill its buffer anew before that.
       if (frame.length > 0) this.#send(Buffer.from(frame));
       return;
     }
-    this.#midFrame = false;
+    this.#tail = "";
     if (this.#joined.length + frame.length > joinedLimit) this.flush();
     if (this.#joined === "") flushSoon(this);
     this.#joined += frame;
@@ -100,7 +101,12 @@ export class FrameWriter {
   end(): void {
     if (this.#state === "ended") return;
     this.stop();
-    this.#res.end();
+    try {
+      this.#res.end();
+    } catch (error) {
+      this.#events.failed(error);
+      return;
+    }
     this.#watch.begin();
   }
 
@@ -128,10 +134,13 @@ export class FrameWriter {
   #send(chunk: string | Uint8Array): void {
     this.bytes += Buffer.byteLength(chunk);
     try {
+      // A write after the end would be an uncaught error of the process.
+      if (this.#res.writableEnded) throw responseEnded();
       if (!this.#res.write(chunk)) this.#state = "draining";
       this.#res.flush?.();
     } catch (error) {
       this.#events.failed(error);
+      return;
     }
     this.#watch.begin();
   }
@@ -145,18 +154,6 @@ export class FrameWriter {
     this.#resume = undefined;
     resume?.();
   };
-}
-
-const LF = 0x0a;
-const CR = 0x0d;
-
-/** Whether bytes end with a blank line, whatever the line ending. */
-function endsFrame(bytes: Uint8Array): boolean {
-  const last = bytes.at(-1);
-  const before = bytes.at(-2);
-  if (last === CR) return before === CR || before === LF;
-  if (last !== LF) return false;
-  return before === LF || (before === CR && (bytes.at(-3) === LF || bytes.at(-3) === CR));
 }
 
 /** The writers that have something for the end of this run of microtasks: one tick serves them all. */

@@ -25,6 +25,18 @@ describe("memoryBroker: forgetting", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
+  it("ends a subscription that lags when its ended channel is forgotten", async () => {
+    const broker = await openMemory({ maxAge: 1_000 });
+    const [read1, unread] = [await read(broker, "a"), await read(broker, "a")];
+    await broker.publish("a", { data: 1 });
+    await read1.take(1);
+    await broker.end("a");
+    await memory.pass(3_000);
+    expect(vi.getTimerCount()).toBe(0);
+    expect(await read1.rest()).toEqual([]);
+    expect(dataOf(await unread.rest())).toEqual(["gap"]);
+  });
+
   it("takes no id from before for a current one", async () => {
     const broker = await openMemory({ maxAge: 1_000 });
     const [first, last] = await publishMany(broker, "a", 2);

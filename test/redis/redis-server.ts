@@ -51,6 +51,8 @@ export class RedisServer {
   async start(): Promise<void> {
     if (this.port === 0) this.port = await freePort();
     const options = ["--port", String(this.port), "--bind", "127.0.0.1", "--save", "", "--dir", this.#directory, ...this.#args];
+    // A node of a cluster listens on a second port, by default 10,000 above, where there may be none.
+    if (this.#args.includes("--cluster-enabled")) options.push("--cluster-port", String(await freePort()));
     const child = spawn("redis-server", options, { stdio: "ignore" });
     this.#process = child;
     while (!(await accepts(this.port))) {

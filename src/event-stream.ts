@@ -20,16 +20,33 @@ export interface EventStream {
   readonly response: Response;
 }
 
-/** The properties are the object's own, so that `{ ...stream, from: "start" }` has them all. */
-export function createEventStream(ended: { readonly signal: AbortSignal }, shutdown: { readonly signal: AbortSignal }, lastEventId: string | undefined, response: Response): EventStream {
-  return {
-    get signal() {
-      return ended.signal;
-    },
-    get shutdown() {
-      return shutdown.signal;
-    },
-    lastEventId,
-    response,
+/** Something that has an AbortSignal, made when it is first asked for. */
+interface HasSignal {
+  readonly signal: AbortSignal;
+}
+
+/**
+ * The properties are the object's own, so that `{ ...stream, from: "start" }` has them all; the accessors are the same
+ * functions for every stream, or each would weigh as much as a class of its own.
+ */
+export class LiveEventStream implements EventStream {
+  declare readonly signal: AbortSignal;
+  declare readonly shutdown: AbortSignal;
+  readonly lastEventId: string | undefined;
+  readonly response: Response;
+  readonly #ended: HasSignal;
+  readonly #shutdown: HasSignal;
+
+  static readonly #accessors: PropertyDescriptorMap & ThisType<LiveEventStream> = {
+    signal: { enumerable: true, get() { return this.#ended.signal; } },
+    shutdown: { enumerable: true, get() { return this.#shutdown.signal; } },
   };
+
+  constructor(ended: HasSignal, shutdown: HasSignal, lastEventId: string | undefined, response: Response) {
+    this.#ended = ended;
+    this.#shutdown = shutdown;
+    this.lastEventId = lastEventId;
+    this.response = response;
+    Object.defineProperties(this, LiveEventStream.#accessors);
+  }
 }

@@ -1,4 +1,4 @@
-import { isTurnSpent, nextTurn } from "./response/turn.js";
+import { currentTurn, isTurnSpent, nextTurn } from "./response/turn.js";
 import type { SourceReader } from "./source.js";
 
 /** Where items go. */
@@ -21,6 +21,7 @@ export interface Outlet {
 
 /** Moves one item after the other from `reader` to the outlet's sink, each only when there is room for it. Never rejects. */
 export async function pump(reader: SourceReader, outlet: Outlet): Promise<void> {
+  let turn = -1;
   try {
     while (outlet.sink !== undefined) {
       let result: IteratorResult<unknown>;
@@ -37,8 +38,11 @@ export async function pump(reader: SourceReader, outlet: Outlet): Promise<void> 
       }
       const room = outlet.sink?.send(result.value);
       if (room !== undefined) await room;
-      // A source that is always ready would keep timers and other connections waiting for ever.
-      if (isTurnSpent()) await nextTurn();
+      // A source that is always ready would keep timers and other connections waiting for ever. One item in a turn does not:
+      // among thousands that get the same event, nobody owes a turn.
+      const previous = turn;
+      turn = currentTurn();
+      if (turn === previous && isTurnSpent()) await nextTurn();
     }
   } catch (error) {
     outlet.sink?.failed(error);

@@ -1,5 +1,5 @@
 import type { Request, Response } from "express";
-import { createEventStream, type EventStream } from "./event-stream.js";
+import { type EventStream, LiveEventStream } from "./event-stream.js";
 import type { Settings } from "./options.js";
 import { Outcome } from "./outcome.js";
 import { type Outlet, pump } from "./pump.js";
@@ -61,7 +61,7 @@ export class Session {
     });
     this.#sender = new Sender(res, settings, this.#connection.writer, () => this.#end("expired"), this.#fail);
     this.#shutdown = new Shutdown(req.socket, settings, () => this.#end("shutdown"), () => this.#lose("shutdown"));
-    this.#stream = createEventStream(this.#ended, this.#shutdown, lastEventId(req), res);
+    this.#stream = new LiveEventStream(this.#ended, this.#shutdown, lastEventId(req), res);
   }
 
   run(open: OpenSource): void {

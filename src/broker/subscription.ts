@@ -18,8 +18,6 @@ const nowhere = -1;
 
 type Result = IteratorResult<PublishedEvent, undefined>;
 
-const once = { once: true };
-
 const done: Result = { done: true, value: undefined };
 
 /**
@@ -37,6 +35,7 @@ export class Subscription implements AsyncIterableIterator<PublishedEvent, undef
   /** None when it is over. */
   #places: Place[];
   #lastEventId: string | undefined;
+  #isListening = false;
   /** The calls of `next` that wait for an event; it waits when there are any. */
   readonly #calls: ((result: Result) => void)[] = [];
 
@@ -128,8 +127,9 @@ export class Subscription implements AsyncIterableIterator<PublishedEvent, undef
   }
 
   #wait(): void {
-    // Only now, so that a subscription that is never read leaves nothing behind; a listener that is there already is not added again.
-    this.#signal?.addEventListener("abort", this.finish, once);
+    // Only now, so that a subscription that is never read leaves nothing behind.
+    if (!this.#isListening) this.#signal?.addEventListener("abort", this.finish, { once: true });
+    this.#isListening = true;
     for (const { log } of this.#places) log.waiting.add(this);
   }
 

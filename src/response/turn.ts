@@ -12,25 +12,34 @@ const now = performance.now.bind(performance);
 
 const allowance = 10; // ms
 
+let number = 0;
 let began = 0;
 let next: Promise<void> | undefined;
 
+/** The number of the present turn: who sees the same one twice has worked without a break. */
+export function currentTurn(): number {
+  if (next === undefined) {
+    began = now();
+    next = new Promise((resolve) => {
+      setImmediate(() => {
+        number += 1;
+        next = undefined;
+        resolve();
+      });
+    });
+  }
+  return number;
+}
+
 /** Whether streams have worked for so long in this turn that they owe the loop one. */
 export function isTurnSpent(): boolean {
-  if (next !== undefined) return now() - began >= allowance;
-  began = now();
-  next = new Promise((resolve) => {
-    setImmediate(() => {
-      next = undefined;
-      resolve();
-    });
-  });
-  return false;
+  currentTurn();
+  return now() - began >= allowance;
 }
 
 /** Resolves in the next turn: one promise for all who wait. */
 export function nextTurn(): Promise<void> {
-  if (next === undefined) isTurnSpent();
+  currentTurn();
   return next as Promise<void>;
 }
 

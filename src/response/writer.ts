@@ -148,8 +148,9 @@ export class FrameWriter {
   readonly #drain = (): void => {
     if (this.#state !== "draining") return;
     this.#state = "writable";
-    this.#flushJoined();
-    if (this.#state !== "writable") return;
+    // What is joined waits for what the source has ready now. Ticks go before microtasks, and this is one: the flush must be
+    // asked for from among those.
+    if (this.#joined !== "") queueMicrotask(() => flushSoon(this));
     const resume = this.#resume;
     this.#resume = undefined;
     resume?.();

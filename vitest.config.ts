@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
@@ -13,6 +14,8 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     exclude: ["test/bench/**", "**/node_modules/**"],
+    // Most tests wait for sockets: two at a time even where there are two cores.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     // A bound against hanging, not a measure: machines are shared.
     testTimeout: 20_000,
     hookTimeout: 60_000,

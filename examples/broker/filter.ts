@@ -26,7 +26,8 @@ app.get("/orders", eventSource(async (req, stream) =>
   above(Number(req.query.above ?? 0), await broker.subscribe("orders", stream))));
 
 setInterval(() => {
-  void broker.publish("orders", { event: "order", data: { euros: Math.round(Math.random() * 1_000), customer: "Anna" } });
+  const order = { event: "order" as const, data: { euros: Math.round(Math.random() * 1_000), customer: "Anna" } };
+  broker.publish("orders", order).catch(console.error);
 }, 20);
 
 const server = app.listen(Number(process.env.PORT ?? 3000), () => {

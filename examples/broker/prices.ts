@@ -23,7 +23,7 @@ setInterval(() => {
   for (const [symbol, last] of prices) {
     const euros = Math.round((last + Math.random() - 0.5) * 100) / 100;
     prices.set(symbol, euros);
-    void broker.publish(symbol, { event: "price", data: { symbol, euros } });
+    broker.publish(symbol, { event: "price", data: { symbol, euros } }).catch(console.error);
   }
 }, 200);
 

@@ -14,7 +14,10 @@ function ticks(): ReadableStream<ServerSentEvent> {
   let push: (time: number) => void;
   return new ReadableStream({
     start(controller) {
-      push = (time) => controller.enqueue({ event: "tick", data: { time } });
+      // A tick that the client has no room for is worth nothing later: it is left out instead of queued.
+      push = (time) => {
+        if ((controller.desiredSize ?? 0) > 0) controller.enqueue({ event: "tick", data: { time } });
+      };
       clock.on("tick", push);
     },
     cancel() {

@@ -26,12 +26,12 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-it("writes a thousand ready events of 100 bytes in two writes for each 16 kB at most", async () => {
+it("writes a thousand ready events of 100 bytes in a write for each 16 kB", async () => {
   const write = vi.spyOn(ServerResponse.prototype, "write");
   const { port } = await serve(express().get("/", eventSource(ready(1_000))));
   await new RawClient(port).request("GET", "/").until("the last");
-  // 163 whole events fit into 16 kB, so seven at least.
-  expect(write.mock.calls.length).toBeLessThanOrEqual(14);
+  // 163 whole events fit into 16 kB, so seven at least; one more where the client makes room in two steps.
+  expect(write.mock.calls.length).toBeLessThanOrEqual(8);
 });
 
 it("makes no promise for an event but those of a loop that awaits the generator", async () => {

@@ -6,7 +6,7 @@ import type { Tail } from "./tail.js";
 export class Cursor {
   readonly #tail: Tail;
   readonly #wake: () => void;
-  /** What was last taken; `"start"`: nothing, and whatever comes first follows it. */
+  /** After what was last taken. */
   position: Position;
   #losses: number;
   /** Where the next entry is in the tail, if it is. */
@@ -40,7 +40,7 @@ export class Cursor {
     }
     if (entry === undefined) return this.#isLoading ? "loading" : undefined;
     // Where its predecessor is not after this place, nothing is between them.
-    if (this.position === "start" || compareIds(entry.after, this.position) <= 0) return entry;
+    if (compareIds(entry.after, this.position) <= 0) return entry;
     this.position = entry.after;
     return "gap";
   }
@@ -56,7 +56,7 @@ export class Cursor {
     const held = this.#page[this.#taken];
     if (held !== undefined) return held;
     const tail = this.#tail;
-    if (this.#index === undefined || this.#index < tail.base) this.#index = this.position === "start" ? undefined : tail.seek(this.position);
+    if (this.#index === undefined || this.#index < tail.base) this.#index = tail.seek(this.position);
     if (this.#index === undefined) {
       this.#load();
       return undefined;
@@ -72,14 +72,14 @@ export class Cursor {
   #load(): void {
     if (this.#isLoading) return;
     this.#isLoading = true;
-    this.#tail.page(this.position === "start" ? "0-0" : this.position).then(
+    this.#tail.page(this.position).then(
       (page) => {
         this.#isLoading = false;
         this.#page = page;
         this.#taken = 0;
         // What was between here and the tail has aged out.
         if (page.length === 0) {
-          this.#isBehind = this.position !== "start" && !this.#tail.adjoins(this.position);
+          this.#isBehind = !this.#tail.adjoins(this.position);
           this.position = this.#tail.floor;
         }
         this.#wake();

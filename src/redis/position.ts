@@ -1,9 +1,7 @@
 import { before, isBefore, isId, timeOf } from "./entry.js";
 import { firstCount, markName } from "./mark.js";
 
-/**
- * Where a subscription stands in a channel: after the entry of this ID, or (`"start"`) before everything that is held.
- */
+/** Where a subscription stands in a channel: after the entry of this ID. */
 export type Position = string;
 
 /**
@@ -39,7 +37,6 @@ export function positionsIn(id: string, keys: readonly string[]): Map<string, Po
 const markLength = 6;
 
 function pack(key: string, position: Position): string {
-  if (position === "start") return "";
   if (isBefore(position)) return `${(timeOf(position) + 1).toString(36)}*`;
   const [time, count] = position.split("-") as [string, string];
   const further = BigInt(count) - BigInt(firstCount(key));
@@ -47,12 +44,11 @@ function pack(key: string, position: Position): string {
 }
 
 function unpack(key: string, text: string): Position | undefined {
-  if (text === "") return "start";
   const match = /^([0-9a-z]{1,10})(\*|(?:([-_])([0-9a-z]{1,12}))?)$/.exec(text);
   if (match === null) return undefined;
   const [, time, rest, sign, count] = match as unknown as [string, string, string, string | undefined, string | undefined];
   const milliseconds = Number.parseInt(time, 36);
-  if (rest === "*") return before(milliseconds);
+  if (rest === "*") return milliseconds > 0 ? before(milliseconds) : undefined;
   const id = `${milliseconds}-${(sign === "_" ? 0n : BigInt(firstCount(key))) + fromBase36(count ?? "0")}`;
   return isId(id) ? id : undefined;
 }

@@ -3,7 +3,7 @@ import type { EventStreamError } from "../errors.js";
 import { backOff } from "./backoff.js";
 import { isFinal, type RedisClient } from "./client.js";
 import { Connection } from "./connection.js";
-import { compareIds, type RawEntry, readEntry } from "./entry.js";
+import { before, compareIds, type RawEntry, readEntry, timeOf } from "./entry.js";
 import type { Store } from "./store.js";
 import type { Tail } from "./tail.js";
 
@@ -104,10 +104,13 @@ export class Reader {
     const unsure = [...this.#tails.values()].filter((tail) => tail.confirmed === -Infinity);
     if (unsure.length === 0) return;
     const newest = unsure.map((tail) => connection.ask(this.#timeout, ["XREVRANGE", tail.key, "+", "-", "COUNT", "1"]));
+    const clock = connection.ask(this.#timeout, ["TIME"]);
     const replies = (await Promise.all(newest)) as RawEntry[][];
+    const now = Number(((await clock) as [seconds: string, microseconds: string])[0]) * 1_000;
     unsure.forEach((tail, index) => {
-      const last = replies[index]?.[0]?.[0];
-      if (last !== undefined && compareIds(last, tail.last) < 0) tail.rewind(last);
+      // Where the key is gone too, a clock that is behind would give new entries IDs from before.
+      const last = replies[index]?.[0]?.[0] ?? (now <= timeOf(tail.last) - 1_000 ? before(now) : tail.last);
+      if (compareIds(last, tail.last) < 0) tail.rewind(last);
     });
   }
 

@@ -111,13 +111,14 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, Readers {
     if (position !== undefined && this.#reader.find(key)?.has(position) === true) {
       return { place: { key, position, isOver: false, last: position, at: -Infinity }, isKnown: true };
     }
-    const { last, at, isKnown, hasEnded, hasMore } = await this.#store.locate(key, position === undefined || position === "start" ? origin : position);
+    const { last, start, at, isKnown, hasEnded, hasMore } = await this.#store.locate(key, position ?? origin);
     if (lastEventId === undefined && from === "now") {
       return { place: { key, position: last, isOver: hasEnded, last, at }, isKnown: true };
     }
     const isOver = hasEnded && !hasMore;
-    if (lastEventId === undefined || position === "start") return { place: { key, position: "start", isOver, last, at }, isKnown: true };
-    if (position === undefined || !isKnown) return { place: { key, position: "start", isOver, last, at }, isKnown: false };
+    // A place of its own, not "the start": what leaves the log from now on is missing after it.
+    if (lastEventId === undefined) return { place: { key, position: start, isOver, last, at }, isKnown: true };
+    if (position === undefined || !isKnown) return { place: { key, position: start, isOver, last, at }, isKnown: false };
     return { place: { key, position, isOver, last, at }, isKnown: true };
   }
 

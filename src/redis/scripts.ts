@@ -37,20 +37,23 @@ return id
 `;
 
 /**
- * KEYS: the stream. ARGV: a position.
+ * KEYS: the stream. ARGV: a position, maximum age.
  * Replies with the time, the IDs of the two newest entries, whether the newest is the end mark, and the ID of the
- * first entry after the position with the ID it names as its predecessor; '' for each that is not there.
+ * first entry after the position with the ID it names as its predecessor, then both of the first entry that has not aged
+ * out; '' for each that is not there.
  */
 export const locate: string = `
 ${now}
 local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 2)
 local last, second = newest[1], newest[2]
 local following = redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', 1)[1]
+local oldest = redis.call('XRANGE', KEYS[1], ${cutoff("ARGV[2]")}, '+', 'COUNT', 1)[1]
 return {
   string.format('%.0f', now),
   last and last[1] or '', second and second[1] or '',
   last and last[2][3] == 'end' and 'end' or '',
   following and following[1] or '', following and following[2][2] or '',
+  oldest and oldest[1] or '', oldest and oldest[2][2] or '',
 }
 `;
 

@@ -1,7 +1,7 @@
 import type { History } from "../broker/arguments.js";
 import type { EventParts } from "../broker/published-event.js";
 import { ask, type RedisClient } from "./client.js";
-import { before, compareIds, type Entry, isBefore, origin, type RawEntry, readEntry, timeOf } from "./entry.js";
+import { before, compareIds, type Entry, isBefore, isId, origin, type RawEntry, readEntry, timeOf } from "./entry.js";
 import { firstCount } from "./mark.js";
 import { append, locate, page } from "./scripts.js";
 
@@ -18,6 +18,8 @@ const pageSize = 64;
 export interface Location {
   /** The position after the newest entry: what comes from now on comes after it. */
   readonly last: string;
+  /** The position before the oldest entry that is held. */
+  readonly start: string;
   /** Whether nothing is missing between the position and what is held. */
   readonly isKnown: boolean;
   readonly hasEnded: boolean;
@@ -90,8 +92,8 @@ export class Store {
 
   async #locate(key: string, position: string): Promise<Location> {
     const at = performance.now();
-    const reply = await this.ask(["EVAL", locate, "1", key, position]);
-    const [time, last, second, ended, following, after] = reply as [string, string, string, string, string, string];
+    const reply = await this.ask(["EVAL", locate, "1", key, position, String(this.history.maxAge)]);
+    const [time, last, second, ended, following, after, oldest, beforeOldest] = reply as [string, string, string, string, string, string, string, string];
     const now = Number(time);
     const isHeld = (id: string) => id !== "" && timeOf(id) >= now - this.history.maxAge;
     const isMark = (id: string) => ended !== "" && id === last;
@@ -101,7 +103,10 @@ export class Store {
         : (after === position || (after === origin && this.isFresh(position, timeOf(following)))) && (isMark(following) || isHeld(following));
     const newest = ended === "" ? last : second;
     const hasMore = isHeld(newest) && (!isKnown || compareIds(newest, position) > 0);
-    return { last: last === "" ? before(now) : last, isKnown, hasEnded: ended !== "", hasMore, at };
+    const end = last === "" ? before(now) : last;
+    // Nothing is before the first entry of a stream; a foreign one may say anything, and will be refused when it is read.
+    const start = oldest === "" ? end : isId(beforeOldest) ? beforeOldest : before(timeOf(oldest));
+    return { last: end, start, isKnown, hasEnded: ended !== "", hasMore, at };
   }
 
   /** Whether the position in an empty channel is so young that a key made since then would have been there at `time`. */

@@ -183,6 +183,15 @@ export function brokerContract(name: string, subject: Subject): void {
         expect(await failing.next()).toEqual({ done: true, value: undefined });
       });
 
+      it('says a gap after "start" too, where the log moved on before the first was read', async () => {
+        const broker = await open({ maxEvents: 10 });
+        const reader = await read(broker, "a", { from: "start" });
+        await publishMany(broker, "a", tooMany);
+        const [gap, first] = dataOf(await reader.take(2));
+        expect(gap).toBe("gap");
+        expect(first).toBeGreaterThan(0);
+      });
+
       it("forgets events that are older than maxAge", async () => {
         const broker = await open({ maxAge: 200 });
         const [first] = await publishMany(broker, "a", 2);
@@ -212,6 +221,35 @@ export function brokerContract(name: string, subject: Subject): void {
           if (index === 9) break;
           expect(dataOf(await (await read(broker, ["b", "a"], { lastEventId: id })).take(9 - index)).sort()).toEqual(dataOf(events.slice(index + 1)).sort());
         }
+      });
+    });
+
+    describe("a client that has had nothing yet from one of its channels", () => {
+      it.each([
+        ["from the start", { from: "start" as const }, 1],
+        ["after a gap", { lastEventId: "made up" }, 2],
+      ])("%s, hears of what that channel lost while it was away", async (_when, options, before) => {
+        const broker = await open({ maxEvents: 10 });
+        await broker.publish("a", { data: "a" });
+        const reader = await read(broker, ["a", "b"], options);
+        const { id } = (await reader.take(before)).at(-1) as { id: string };
+        reader.return();
+        await publishMany(broker, "b", tooMany);
+        const [gap, first] = dataOf(await (await read(broker, ["a", "b"], { ...options, lastEventId: id })).take(2));
+        expect(gap).toBe("gap");
+        expect(first).toBeGreaterThan(0);
+      });
+
+      it("hears of what aged out there", async () => {
+        const broker = await open({ maxAge: 400 });
+        await broker.publish("a", { data: "a" });
+        const reader = await read(broker, ["a", "b"], { from: "start" });
+        const { id } = (await reader.take(1))[0] as { id: string };
+        reader.return();
+        await broker.publish("b", { data: "lost" });
+        await subject.pass(500);
+        await broker.publish("b", { data: "kept" });
+        expect(dataOf(await (await read(broker, ["a", "b"], { lastEventId: id })).take(2))).toEqual(["gap", "kept"]);
       });
     });
 

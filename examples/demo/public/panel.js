@@ -53,7 +53,7 @@ export class Panel {
     if (toggle) toggle.textContent = this.isOn ? (toggle.dataset.off ?? "Stop") : toggle.dataset.toggle;
     for (const button of this.#section.querySelectorAll("[data-while-open]")) {
       // Not `disabled`: that would take the focus away from who has just pressed it.
-      button.setAttribute("aria-disabled", String(!this.isOn));
+      button.setAttribute("aria-disabled", String(state !== "open"));
     }
   }
 

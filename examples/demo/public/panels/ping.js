@@ -25,6 +25,16 @@ export function ping(panel) {
     }
   }
 
+  /** What EventSource does by itself: a stream that ends is asked for again. */
+  async function keepReading(signal) {
+    while (!signal.aborted) {
+      await readTheWire(signal).catch((error) => {
+        if (signal.aborted) throw error;
+      });
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+    }
+  }
+
   panel.onPress("[data-toggle]", () => {
     reading.abort();
     if (panel.isOn) return panel.close();
@@ -32,7 +42,7 @@ export function ping(panel) {
     for (const number of [seenEvents, seenPings, wirePings]) number.textContent = "0";
     // Were a ping an event, it would be one of these.
     panel.open("/ping", { sand: () => count(seenEvents), message: () => count(seenPings), ping: () => count(seenPings) });
-    readTheWire(reading.signal).catch(() => panel.close());
+    keepReading(reading.signal).catch(() => panel.close());
   });
 }
 

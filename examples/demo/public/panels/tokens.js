@@ -12,11 +12,14 @@ export function tokens(panel) {
     const response = await post(panel.wire.watch("/tokens"), { prompt }, signal);
     panel.state = "open";
     const events = response.body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream()).getReader();
+    let isDone = false;
     for (let event = await events.read(); !event.done; event = await events.read()) {
-      if (event.value.event === "done") answer.append(element("strong", `${JSON.parse(event.value.data).tokens} tokens`));
+      isDone = event.value.event === "done";
+      if (isDone) answer.append(element("strong", `${JSON.parse(event.value.data).tokens} tokens`));
       else answer.append(event.value.data);
     }
-    panel.close("ended");
+    if (!isDone) answer.append(element("strong", "the server ended before the answer did"));
+    panel.close(isDone ? "ended" : "stopped");
   }
 
   panel.onPress("[data-toggle]", () => {

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { chromiumArguments } from "../support/chromium-arguments.js";
 
 /** A browser as a program: it is given a page, and the page itself reports what it sees. */
 export interface Browser {
@@ -18,14 +19,7 @@ export const chromium: Browser = {
   prepare: (folder) => [
     "--headless=new",
     `--user-data-dir=${folder}`,
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
+    ...chromiumArguments,
   ],
 };
 

@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 import { EventSource } from "eventsource";
 import { expect, it, onTestFinished } from "vitest";
-import { describeWith } from "./redis-server.js";
+import { describeWith } from "../support/installed.js";
 
 /** The first of five ports in a row that nobody listens on. */
 async function freePorts(): Promise<number> {

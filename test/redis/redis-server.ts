@@ -1,31 +1,15 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { connect, createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, beforeAll, describe, it } from "vitest";
-
-function isInstalled(command: string): boolean {
-  try {
-    execFileSync(command, ["-v"], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** `describe` for what needs these programs. Where one is not installed: skipped, but a failure in CI. */
-export function describeWith(commands: readonly string[], name: string, suite: () => void): void {
-  const missing = commands.filter((command) => !isInstalled(command)).join(" and ");
-  if (missing === "") describe(name, suite);
-  else if (process.env["CI"] === "true") it(name, () => Promise.reject(new Error(`${missing} must be installed: apt-get install ${missing}`)));
-  else describe.skip(`${name} (needs ${missing})`, () => void it("is not tried", () => {}));
-}
+import { afterAll, beforeAll } from "vitest";
+import { describeWith } from "../support/installed.js";
 
 /** `describe` with a redis-server of its own. */
 export function describeWithRedis(name: string, suite: (redis: RedisServer) => void, args: readonly string[] = []): void {
-  describeWith(["redis-server"], name, () => {
+  describeWith("redis-server", name, () => {
     const redis = new RedisServer(args);
     beforeAll(() => redis.start());
     afterAll(() => redis.remove());
@@ -37,7 +21,7 @@ export function describeWithRedis(name: string, suite: (redis: RedisServer) => v
 export class RedisServer {
   port = 0;
   readonly #args: readonly string[];
-  readonly #directory = mkdtempSync(join(tmpdir(), "redis-test-"));
+  #directory = "";
   #process: ChildProcess | undefined;
 
   constructor(args: readonly string[]) {
@@ -49,7 +33,10 @@ export class RedisServer {
   }
 
   async start(): Promise<void> {
-    if (this.port === 0) this.port = await freePort();
+    if (this.port === 0) {
+      this.port = await freePort();
+      this.#directory = mkdtempSync(join(tmpdir(), "redis-test-"));
+    }
     const options = ["--port", String(this.port), "--bind", "127.0.0.1", "--save", "", "--dir", this.#directory, ...this.#args];
     // A node of a cluster listens on a second port, by default 10,000 above, where there may be none.
     if (this.#args.includes("--cluster-enabled")) options.push("--cluster-port", String(await freePort()));

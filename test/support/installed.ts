@@ -16,11 +16,12 @@ function isInstalled(program: string): boolean {
 }
 
 /**
- * A `describe` for tests that need a program of the system's. Where it is missing they are left out, with a line that says
+ * A `describe` for tests that need programs of the system's. Where one is missing they are left out, with a line that says
  * so; on CI they run all the same, and fail.
  */
-export function describeWith(program: string, name: string, tests: () => void): void {
-  const isThere = isInstalled(program) || process.env["CI"] === "true";
-  if (!isThere) console.warn(`The tests "${name}" are left out: ${program} is not installed.`);
-  describe.skipIf(!isThere)(name, tests);
+export function describeWith(programs: string | readonly string[], name: string, tests: () => void): void {
+  const missing = [programs].flat().filter((program) => !isInstalled(program));
+  const isTried = missing.length === 0 || process.env["CI"] === "true";
+  if (!isTried) console.warn(`The tests "${name}" are left out: ${missing.join(" and ")} not installed.`);
+  describe.skipIf(!isTried)(name, tests);
 }

@@ -98,6 +98,11 @@ function plain(text: string): string {
   return short(text).replace(/\p{Cc}|\u2028|\u2029/gu, "\uFFFD");
 }
 
+/** For an option that is not one: `known` says which there are. */
+export function unknownOption(owner: string, name: string, known: string): EventStreamError {
+  return new EventStreamError("ERR_INVALID_OPTION", `${owner} has no option ${show(name)}; it has ${known}.`, { field: name });
+}
+
 export function headersSent(): EventStreamError {
   return new EventStreamError("ERR_HEADERS_SENT", "The response has already begun, so it cannot become an event stream; call eventSource before anything is written.");
 }

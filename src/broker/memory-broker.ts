@@ -1,4 +1,4 @@
-import { EventStreamError, show } from "../errors.js";
+import { EventStreamError, show, unknownOption } from "../errors.js";
 import type { ServerSentEvent } from "../format/event.js";
 import { checkChannel, checkChannels, checkHistory, checkSubscribeOptions } from "./arguments.js";
 import type { Broker, HistoryOptions, PublishedEvent, SubscribeOptions } from "./broker.js";
@@ -21,7 +21,7 @@ export function memoryBroker<E extends ServerSentEvent = ServerSentEvent>(option
   const { history, ...unknown } = options;
   const [stranger] = Object.keys(unknown);
   if (stranger !== undefined) {
-    throw new EventStreamError("ERR_INVALID_OPTION", `memoryBroker has no option "${stranger}"; it has history: { maxEvents, maxAge }.`, { field: stranger });
+    throw unknownOption("memoryBroker", stranger, "history: { maxEvents, maxAge }");
   }
   return new MemoryBroker<E>(new Logs(checkHistory(history)));
 }

@@ -1,4 +1,4 @@
-import { EventStreamError, show } from "../errors.js";
+import { EventStreamError, show, unknownOption } from "../errors.js";
 import { frameOf } from "./encoded-event.js";
 import type { EventStreamItem, LineEnding, Serialize, ServerSentEvent } from "./event.js";
 
@@ -41,7 +41,7 @@ export function encodeEvent(item: Exclude<EventStreamItem, Uint8Array>, options:
   const { lineEnding = "\n", serialize = JSON.stringify, ...unknown } = options;
   const [stranger] = Object.keys(unknown);
   if (stranger !== undefined) {
-    throw new EventStreamError("ERR_INVALID_OPTION", `encodeEvent has no option ${show(stranger)}; it has "lineEnding" and "serialize".`, { field: stranger });
+    throw unknownOption("encodeEvent", stranger, '"lineEnding" and "serialize"');
   }
   checkLineEnding(lineEnding);
   checkSerialize(serialize);

@@ -2,7 +2,7 @@ import { type Beginning, checkChannel, checkChannels, checkHistory, checkSubscri
 import type { Broker, HistoryOptions, PublishedEvent, SubscribeOptions } from "../broker/broker.js";
 import { publishAll } from "../broker/publish-all.js";
 import { encodeForPublishing } from "../broker/published-event.js";
-import { EventStreamError, show } from "../errors.js";
+import { EventStreamError, show, unknownOption } from "../errors.js";
 import type { ServerSentEvent } from "../format/event.js";
 import { checkClient, type RedisClient } from "./client.js";
 import { origin } from "./entry.js";
@@ -49,7 +49,7 @@ export function redisBroker<E extends ServerSentEvent = ServerSentEvent>(options
   const { client, prefix = defaults.prefix, history, timeout = defaults.timeout, ...unknown } = options ?? {};
   const [stranger] = Object.keys(unknown);
   if (stranger !== undefined) {
-    throw new EventStreamError("ERR_INVALID_OPTION", `redisBroker has no option "${stranger}"; it has client, prefix, history and timeout.`, { field: stranger });
+    throw unknownOption("redisBroker", stranger, "client, prefix, history and timeout");
   }
   checkClient(client);
   if (typeof prefix !== "string") {

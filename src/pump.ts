@@ -1,3 +1,5 @@
+import { AsyncResource } from "node:async_hooks";
+import { Feed } from "./feed.js";
 import { currentTurn, isTurnSpent, nextTurn } from "./response/turn.js";
 import type { SourceReader } from "./source.js";
 
@@ -19,9 +21,14 @@ export interface Outlet {
   sink: Sink | undefined;
 }
 
-/** Moves one item after the other from `reader` to the outlet's sink, each only when there is room for it. Never rejects. */
-export async function pump(reader: SourceReader, outlet: Outlet): Promise<void> {
-  let turn = -1;
+/** Moves one item after the other from `reader` to the outlet's sink, each only when there is room for it. Never throws. */
+export function pump(reader: SourceReader | Feed<unknown>, outlet: Outlet): void {
+  if (reader instanceof Feed) new FeedPump(reader, outlet).run();
+  else void pumpItems(reader, outlet);
+}
+
+async function pumpItems(reader: SourceReader, outlet: Outlet): Promise<void> {
+  const turns = new Turns();
   try {
     while (outlet.sink !== undefined) {
       let result: IteratorResult<unknown>;
@@ -38,13 +45,59 @@ export async function pump(reader: SourceReader, outlet: Outlet): Promise<void> 
       }
       const room = outlet.sink?.send(result.value);
       if (room !== undefined) await room;
-      // A source that is always ready would keep timers and other connections waiting for ever. One item in a turn does not:
-      // among thousands that get the same event, nobody owes a turn.
-      const previous = turn;
-      turn = currentTurn();
-      if (turn === previous && isTurnSpent()) await nextTurn();
+      if (turns.isOwed()) await nextTurn();
     }
   } catch (error) {
     outlet.sink?.failed(error);
+  }
+}
+
+/**
+ * Does the same without a promise where an item is there and has room. Who wakes a feed is in the middle of another
+ * request: what runs here belongs to this one (AsyncLocalStorage).
+ */
+class FeedPump extends AsyncResource {
+  readonly #feed: Feed<unknown>;
+  readonly #outlet: Outlet;
+  readonly #turns = new Turns();
+
+  constructor(feed: Feed<unknown>, outlet: Outlet) {
+    super("EventStream");
+    this.#feed = feed;
+    this.#outlet = outlet;
+  }
+
+  run(): void {
+    try {
+      this.#move();
+    } catch (error) {
+      this.#outlet.sink?.failed(error);
+    }
+  }
+
+  #move(): void {
+    while (this.#outlet.sink !== undefined) {
+      const result = this.#feed.read();
+      if (result === undefined) return this.#feed.wait(this.#goOn);
+      if (result.done === true) return this.#outlet.sink?.ended();
+      const room = this.#outlet.sink?.send(result.value) ?? (this.#turns.isOwed() ? nextTurn() : undefined);
+      if (room !== undefined) return void room.then(this.#goOn);
+    }
+  }
+
+  readonly #goOn = (): void => this.runInAsyncScope(this.run, this);
+}
+
+/**
+ * A source that is always ready would keep timers and other connections waiting for ever. One item in a turn does not:
+ * among thousands that get the same event, nobody owes a turn.
+ */
+class Turns {
+  #last = -1;
+
+  isOwed(): boolean {
+    const previous = this.#last;
+    this.#last = currentTurn();
+    return this.#last === previous && isTurnSpent();
   }
 }

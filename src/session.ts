@@ -1,5 +1,6 @@
 import type { Request, Response } from "express";
 import { type EventStream, LiveEventStream } from "./event-stream.js";
+import type { Feed } from "./feed.js";
 import type { Settings } from "./options.js";
 import { Outcome } from "./outcome.js";
 import { type Outlet, pump } from "./pump.js";
@@ -38,7 +39,7 @@ export class Session {
 
   #state: "starting" | "open" | "ending" | "closed" = "starting";
 
-  #reader: SourceReader | undefined;
+  #reader: SourceReader | Feed<unknown> | undefined;
   readonly #outlet: Outlet = {
     sink: { send: (item) => this.#send(item), ended: () => this.#sourceEnded(), failed: (error) => this.#fail(error) },
   };
@@ -86,12 +87,12 @@ export class Session {
     const reader = source === null || source === undefined ? undefined : readSource(source);
     if (this.#state !== "starting") {
       // The client left while the source was being made.
-      reader?.return();
+      void reader?.return();
     } else if (reader === undefined) {
       this.#sourceEnded();
     } else {
       this.#reader = reader;
-      void pump(reader, this.#outlet);
+      pump(reader, this.#outlet);
       // After the source has been asked: it is to have a whole turn.
       inNextTurn(this.#openIdle);
     }
@@ -189,7 +190,7 @@ export class Session {
     this.#outlet.sink = undefined;
     this.#sender.stop();
     this.#ended.abort(this.#outcome.reason);
-    this.#reader?.return();
+    void this.#reader?.return();
   }
 
   #close(): void {

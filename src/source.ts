@@ -1,19 +1,18 @@
 import { EventStreamError, show } from "./errors.js";
+import { Feed } from "./feed.js";
 
 /** What a stream reads from: one item after the other. */
-export class SourceReader {
-  /** Asks for the next item. */
-  readonly next: () => PromiseLike<IteratorResult<unknown>> | IteratorResult<unknown>;
-  #leave: (() => unknown) | undefined;
+export abstract class SourceReader {
+  #isOver = false;
 
-  constructor(next: SourceReader["next"], leave: () => unknown) {
-    this.next = next;
-    this.#leave = leave;
-  }
+  /** Asks for the next item. */
+  abstract next(): PromiseLike<IteratorResult<unknown>> | IteratorResult<unknown>;
+  /** Lets the source go. */
+  protected abstract leave(): unknown;
 
   /** Notes that the source ended, or threw, by itself: there is nothing to return from. */
   ended(): void {
-    this.#leave = undefined;
+    this.#isOver = true;
   }
 
   /**
@@ -21,9 +20,9 @@ export class SourceReader {
    * cannot run it yet.
    */
   return(): void {
-    const leave = this.#leave;
-    this.#leave = undefined;
-    if (leave !== undefined) letGo(leave);
+    if (this.#isOver) return;
+    this.#isOver = true;
+    letGo(() => this.leave());
   }
 }
 
@@ -50,14 +49,15 @@ const consumed = new WeakSet<object>();
  *
  * @throws {EventStreamError} `ERR_INVALID_SOURCE`, or `ERR_SOURCE_CONSUMED` for a one-shot iterator that was read before
  */
-export function readSource(source: unknown): SourceReader {
+export function readSource(source: unknown): SourceReader | Feed<unknown> {
   if (!isReadable(source)) {
     throw new EventStreamError("ERR_INVALID_SOURCE", `The source is ${show(source)}; it must be an async iterable (a generator, a stream, …), an iterable, or null for nothing.`);
   }
-  if (isWebStream(source)) return webStreamReader(claim(source));
-  if (isNodeStream(source)) return nodeStreamReader(claim(source));
-  if (isAsyncIterable(source)) return asyncReader(claim(source[Symbol.asyncIterator]()));
-  return syncReader(claim((source as Iterable<unknown>)[Symbol.iterator]()));
+  if (source instanceof Feed) return claim(source);
+  if (isWebStream(source)) return new WebStreamReader(claim(source));
+  if (isNodeStream(source)) return new NodeStreamReader(claim(source));
+  if (isAsyncIterable(source)) return new AsyncReader(claim(source[Symbol.asyncIterator]()));
+  return new SyncReader(claim((source as Iterable<unknown>)[Symbol.iterator]()));
 }
 
 function claim<T extends object>(iterator: T): T {
@@ -71,42 +71,83 @@ function claim<T extends object>(iterator: T): T {
   return iterator;
 }
 
-function asyncReader(iterator: AsyncIterator<unknown>): SourceReader {
-  return new SourceReader(() => iterator.next(), () => iterator.return?.());
+class AsyncReader extends SourceReader {
+  readonly #iterator: AsyncIterator<unknown>;
+
+  constructor(iterator: AsyncIterator<unknown>) {
+    super();
+    this.#iterator = iterator;
+  }
+
+  next(): PromiseLike<IteratorResult<unknown>> {
+    return this.#iterator.next();
+  }
+
+  protected leave(): unknown {
+    return this.#iterator.return?.();
+  }
 }
 
-function syncReader(iterator: Iterator<unknown>): SourceReader {
-  // As `for await` does it: an iterable of promises is an iterable of what they promise.
-  const next = (): ReturnType<SourceReader["next"]> => {
-    const result = iterator.next();
+/** As `for await` does it: an iterable of promises is an iterable of what they promise. */
+class SyncReader extends SourceReader {
+  readonly #iterator: Iterator<unknown>;
+
+  constructor(iterator: Iterator<unknown>) {
+    super();
+    this.#iterator = iterator;
+  }
+
+  next(): PromiseLike<IteratorResult<unknown>> | IteratorResult<unknown> {
+    const result = this.#iterator.next();
     if (result.done === true || !isThenable(result.value)) return result;
     return result.value.then(
       (value) => ({ done: false, value }),
       (error: unknown) => {
         // The promise has failed; the iterator has not, and still has something to let go.
-        letGo(() => iterator.return?.());
+        letGo(() => this.leave());
         throw error;
       },
     );
-  };
-  return new SourceReader(next, () => iterator.return?.());
+  }
+
+  protected leave(): unknown {
+    return this.#iterator.return?.();
+  }
 }
 
 /** While the stream waits for data its iterator cannot return, and the producer would never hear that nobody listens. */
-function nodeStreamReader(stream: NodeStream): SourceReader {
-  const iterator = stream[Symbol.asyncIterator]();
-  return new SourceReader(() => iterator.next(), () => {
+class NodeStreamReader extends AsyncReader {
+  readonly #stream: NodeStream;
+
+  constructor(stream: NodeStream) {
+    super(stream[Symbol.asyncIterator]());
+    this.#stream = stream;
+  }
+
+  protected override leave(): unknown {
     // An error of its clean-up, when nobody listens to it any longer, would end the process.
-    stream.on("error", () => {});
-    stream.destroy();
-    return iterator.return?.();
-  });
+    this.#stream.on("error", () => {});
+    this.#stream.destroy();
+    return super.leave();
+  }
 }
 
 /** Read by hand, for the same reason: only a reader can cancel a stream while a read is pending. */
-function webStreamReader(stream: ReadableStream): SourceReader {
-  const reader = stream.getReader();
-  return new SourceReader(() => reader.read() as Promise<IteratorResult<unknown>>, () => reader.cancel());
+class WebStreamReader extends SourceReader {
+  readonly #reader: ReadableStreamDefaultReader<unknown>;
+
+  constructor(stream: ReadableStream<unknown>) {
+    super();
+    this.#reader = stream.getReader();
+  }
+
+  next(): Promise<IteratorResult<unknown>> {
+    return this.#reader.read() as Promise<IteratorResult<unknown>>;
+  }
+
+  protected leave(): unknown {
+    return this.#reader.cancel();
+  }
 }
 
 function isAsyncIterable(value: object): value is AsyncIterable<unknown> {

@@ -10,12 +10,8 @@ export interface Entry {
 
 /** Who waits at the end of a log. */
 export interface Waiter {
-  /** Takes the entry that has just been appended. */
-  take(entry: Entry): void;
-  /** Looks whether anything can still come. */
-  look(): void;
-  /** Ends, whatever there is. */
-  finish(): void;
+  /** Looks whether something has come, or nothing can any longer. */
+  wake(): void;
 }
 
 /**
@@ -23,10 +19,14 @@ export interface Waiter {
  * costs it nothing, and one that is dropped leaves nothing behind.
  */
 export class Log {
-  readonly waiting: Set<Waiter> = new Set();
   isEnded = false;
   /** When it was last used: from then on its age counts. */
   touched: number = performance.now();
+
+  readonly #waiting = new Set<Waiter>();
+  #isWaking = false;
+  /** The sequence of its newest entry. */
+  last: number;
 
   readonly #history: History;
   readonly #floor: number;
@@ -40,10 +40,34 @@ export class Log {
   constructor(history: History, floor: number) {
     this.#history = history;
     this.#floor = floor;
+    this.last = floor;
+  }
+
+  get isWatched(): boolean {
+    return this.#waiting.size > 0;
+  }
+
+  wait(waiter: Waiter): void {
+    this.#waiting.add(waiter);
+  }
+
+  leave(waiter: Waiter): void {
+    this.#waiting.delete(waiter);
+  }
+
+  /** Wakes who waits, soon: none of their code runs inside of `publish`, which they may call themselves. */
+  wake(): void {
+    if (this.#isWaking) return;
+    this.#isWaking = true;
+    queueMicrotask(() => {
+      this.#isWaking = false;
+      for (const waiter of this.#waiting) waiter.wake();
+    });
   }
 
   append(entry: Entry): void {
     this.touched = entry.at;
+    this.last = entry.sequence;
     this.#entries.push(entry);
     if (this.#entries.length - this.#first > this.#history.maxEvents) this.#drop();
     this.expire(entry.at);
@@ -76,9 +100,6 @@ export class Log {
 
   /** The first entry after `sequence` that is held. */
   after(sequence: number): Entry | undefined {
-    // Most readers are at the end.
-    const last = this.#entries.at(-1);
-    if (last === undefined || last.sequence <= sequence) return undefined;
     return this.#entries[this.#indexAfter(sequence)];
   }
 

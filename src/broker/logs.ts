@@ -53,7 +53,7 @@ export class Logs {
     const entry = { sequence, at: performance.now(), event: publishedEvent(id, parts) };
     this.sequence = sequence;
     log.append(entry);
-    for (const waiter of log.waiting) waiter.take(entry);
+    log.wake();
     return id;
   }
 
@@ -61,7 +61,7 @@ export class Logs {
     const log = this.open(channel);
     log.isEnded = true;
     log.touched = performance.now();
-    for (const waiter of log.waiting) waiter.look();
+    log.wake();
   }
 
   /**
@@ -77,7 +77,7 @@ export class Logs {
 
   close(): void {
     this.isClosed = true;
-    for (const log of this.#logs.values()) for (const waiter of log.waiting) waiter.finish();
+    for (const log of this.#logs.values()) log.wake();
     this.#logs.clear();
     this.#stop();
   }
@@ -87,7 +87,7 @@ export class Logs {
     for (const [channel, log] of this.#logs) {
       log.expire(now);
       // Clients that drop now and come back find their place, however long the channel has been idle.
-      if (log.waiting.size > 0) log.touched = now;
+      if (log.isWatched) log.touched = now;
       else if (now - log.touched >= this.#history.maxAge) {
         this.#logs.delete(channel);
         this.forgottenUpTo = Math.max(this.forgottenUpTo, log.lostUpTo);

@@ -1,3 +1,4 @@
+import { Feed } from "../feed.js";
 import type { ServerSentEvent } from "../format/event.js";
 import type { Beginning } from "./arguments.js";
 import type { PublishedEvent } from "./broker.js";
@@ -23,23 +24,22 @@ const done: Result = { done: true, value: undefined };
 /**
  * A cursor in the logs of its channels. It has no queue: it looks for its next event when it is asked.
  *
- *     reading --nothing there--> waiting --an event, asked for no more--> reading
- *        '---- everything read and ended, signal, return(), close ----------^--> over
+ *     reading --nothing there--> waiting --an event, or an end--> reading
+ *        '---- everything read and ended, signal, return(), close ---^--> over
  *
  * The logs know it only while it waits: one that is dropped is garbage.
  */
-export class Subscription implements AsyncIterableIterator<PublishedEvent, undefined>, Waiter {
+export class Subscription extends Feed<PublishedEvent> implements Waiter {
   readonly #logs: Logs;
   readonly #signal: AbortSignal | undefined;
   readonly #gap: (lastEventId: string | undefined) => ServerSentEvent | undefined;
   /** None when it is over. */
   #places: Place[];
   #lastEventId: string | undefined;
-  #isListening = false;
-  /** The calls of `next` that wait for an event; it waits when there are any. */
-  readonly #calls: ((result: Result) => void)[] = [];
+  #state: "new" | "reading" | "waiting" = "new";
 
   constructor(logs: Logs, channels: readonly string[], { lastEventId, from, signal, gap }: Beginning) {
+    super();
     this.#logs = logs;
     this.#signal = signal;
     this.#gap = gap;
@@ -51,60 +51,37 @@ export class Subscription implements AsyncIterableIterator<PublishedEvent, undef
     });
   }
 
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  next(): Promise<Result> {
-    return new Promise((resolve) => {
-      if (this.#logs.isClosed || this.#signal?.aborted === true) this.finish();
-      // Where others wait already, nothing is there.
-      const result = this.#calls.length === 0 ? this.#read() : undefined;
-      if (result !== undefined) {
-        resolve(result);
-        return;
-      }
-      if (this.#calls.length === 0) this.#wait();
-      this.#calls.push(resolve);
-    });
-  }
-
-  return(): Promise<Result> {
-    this.finish();
-    return Promise.resolve(done);
-  }
-
-  /** What comes next; `undefined` if it is not there yet. */
-  #read(): Result | undefined {
+  read(): Result | undefined {
+    if (this.#logs.isClosed) this.finish();
+    else if (this.#state === "new") this.#begin();
     let next: Entry | undefined;
-    let nextPlace: Place | undefined;
     let isMissing = false;
     for (const place of this.#places) {
       // A channel that was forgotten before it ended may have begun anew.
       if (!place.log.isEnded) place.log = this.#logs.open(place.channel);
+      // Most are at the end.
+      if (place.log.last <= place.after) continue;
       const { lostUpTo } = place.log;
       if (lostUpTo > place.after) {
         place.after = lostUpTo;
         isMissing = true;
       }
       const entry = place.log.after(place.after);
-      if (entry !== undefined && (next === undefined || entry.sequence < next.sequence)) {
-        next = entry;
-        nextPlace = place;
-      }
+      if (entry !== undefined && (next === undefined || entry.sequence < next.sequence)) next = entry;
     }
     if (isMissing) {
       const gap = this.#missing();
       // onGap may have published or ended something.
-      return gap === undefined ? this.#read() : { done: false, value: gap as PublishedEvent };
+      return gap === undefined ? this.read() : { done: false, value: gap as PublishedEvent };
     }
-    if (next !== undefined && nextPlace !== undefined) {
-      nextPlace.after = next.sequence;
-      return this.#yield(next.event);
+    if (next !== undefined) return this.#yield(next);
+    // Nothing is left where all its channels have ended; there are none when it is over.
+    if (this.#places.every(({ log }) => log.isEnded)) {
+      this.finish();
+      return done;
     }
-    if (!this.#isAtEnd()) return undefined;
-    this.finish();
-    return done;
+    this.#stay();
+    return undefined;
   }
 
   #missing(): ServerSentEvent | undefined {
@@ -116,43 +93,48 @@ export class Subscription implements AsyncIterableIterator<PublishedEvent, undef
     }
   }
 
-  #yield(event: PublishedEvent): Result {
+  #yield({ sequence, event }: Entry): Result {
+    // In its other channels nothing came before.
+    for (const place of this.#places) place.after = sequence;
     this.#lastEventId = event.id;
     return { done: false, value: event };
   }
 
-  /** Whether all its channels have ended; there are none when it is over. */
-  #isAtEnd(): boolean {
-    return this.#places.every(({ log }) => log.isEnded);
+  /** Only now, so that a subscription that is never read leaves nothing behind. */
+  #begin(): void {
+    this.#state = "reading";
+    if (this.#signal?.aborted === true) this.finish();
+    else this.#signal?.addEventListener("abort", this, { once: true });
   }
 
-  #wait(): void {
-    // Only now, so that a subscription that is never read leaves nothing behind.
-    if (!this.#isListening) this.#signal?.addEventListener("abort", this.finish, { once: true });
-    this.#isListening = true;
-    for (const { log } of this.#places) log.waiting.add(this);
+  /** Has the logs wake it. */
+  #stay(): void {
+    if (this.#state === "waiting") return;
+    this.#state = "waiting";
+    for (const { log } of this.#places) log.wait(this);
   }
-
-  /** The entry is the next one: who waits has everything else. */
-  take(entry: Entry): void {
-    this.#calls.shift()?.(this.#yield(entry.event));
-    // It has everything up to here in its other channels too.
-    for (const place of this.#places) place.after = entry.sequence;
-    if (this.#calls.length === 0) this.#leave();
-  }
-
-  look(): void {
-    if (this.#isAtEnd()) this.finish();
-  }
-
-  readonly finish = (): void => {
-    this.#signal?.removeEventListener("abort", this.finish);
-    this.#leave();
-    this.#places = [];
-    for (const resolve of this.#calls.splice(0)) resolve(done);
-  };
 
   #leave(): void {
-    for (const { log } of this.#places) log.waiting.delete(this);
+    if (this.#state !== "waiting") return;
+    this.#state = "reading";
+    for (const { log } of this.#places) log.leave(this);
+  }
+
+  override wake(): void {
+    super.wake();
+    // Who reads on stays.
+    if (!this.isAwaited) this.#leave();
+  }
+
+  /** The signal has aborted. */
+  handleEvent(): void {
+    this.finish();
+  }
+
+  finish(): void {
+    this.#signal?.removeEventListener("abort", this);
+    this.#leave();
+    this.#places = [];
+    super.wake();
   }
 }

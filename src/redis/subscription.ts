@@ -1,6 +1,7 @@
 import type { Beginning } from "../broker/arguments.js";
 import type { PublishedEvent } from "../broker/broker.js";
 import { publishedEvent } from "../broker/published-event.js";
+import { Feed } from "../feed.js";
 import { Cursor } from "./cursor.js";
 import { compareIds, type Entry } from "./entry.js";
 import { composeId, type Position } from "./position.js";
@@ -25,7 +26,7 @@ export interface Readers {
   leave(subscription: Subscription, tails: readonly Tail[]): void;
 }
 
-export type Result = IteratorResult<PublishedEvent, undefined>;
+type Result = IteratorResult<PublishedEvent, undefined>;
 
 const done: Result = { done: true, value: undefined };
 
@@ -33,7 +34,7 @@ const done: Result = { done: true, value: undefined };
  * A subscription to one channel or several. It has no queue: it looks for its next event when it is asked, and it joins
  * the tails of its channels when it is first asked, so that one that nobody iterates holds nothing.
  */
-export class Subscription implements AsyncIterableIterator<PublishedEvent, undefined> {
+export class Subscription extends Feed<PublishedEvent> {
   readonly #isComposite: boolean;
   readonly #signal: AbortSignal | undefined;
   readonly #gap: Beginning["gap"];
@@ -45,10 +46,9 @@ export class Subscription implements AsyncIterableIterator<PublishedEvent, undef
   readonly #positions: Map<string, Position>;
   #isMissing: boolean;
   #lastEventId: string | undefined;
-  /** The calls of `next` that wait for an event. */
-  #calls: { resolve: (result: Result) => void; reject: (error: unknown) => void }[] = [];
 
   constructor(readers: Readers, places: readonly Place[], isMissing: boolean, { lastEventId, signal, gap }: Beginning) {
+    super();
     this.#readers = readers;
     this.#places = places;
     this.#isComposite = places.length > 1;
@@ -58,51 +58,21 @@ export class Subscription implements AsyncIterableIterator<PublishedEvent, undef
     this.#signal = signal;
     this.#gap = gap;
     if (signal?.aborted === true) this.finish();
-    else signal?.addEventListener("abort", this.finish, { once: true });
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  next(): Promise<Result> {
-    if (this.#readers.isClosed) this.finish();
-    else if (this.#state === "new") this.#join();
-    return new Promise((resolve, reject) => {
-      this.#calls.push({ resolve, reject });
-      if (this.#calls.length === 1) this.#serve();
-    });
-  }
-
-  return(): Promise<Result> {
-    this.finish();
-    return Promise.resolve(done);
+    else signal?.addEventListener("abort", this, { once: true });
   }
 
   #join(): void {
     this.#state = "reading";
+    const wake = (): void => this.wake();
     for (const place of this.#places) {
-      if (!place.isOver) this.#cursors.set(place.key, new Cursor(this.#readers.join(this, place), place.position, this.#serve));
+      if (!place.isOver) this.#cursors.set(place.key, new Cursor(this.#readers.join(this, place), place.position, wake));
     }
     this.#places = [];
   }
 
-  /** Serves the calls that wait, as far as there is something for them. */
-  readonly #serve = (): void => {
-    while (this.#calls.length > 0) {
-      try {
-        const result = this.#read();
-        if (result === undefined) return;
-        this.#calls.shift()?.resolve(result);
-      } catch (error) {
-        this.#calls.shift()?.reject(error);
-        this.finish();
-      }
-    }
-  };
-
-  /** What comes next; `undefined` if it is not there yet. */
-  #read(): Result | undefined {
+  read(): Result | undefined {
+    if (this.#readers.isClosed) this.finish();
+    else if (this.#state === "new") this.#join();
     for (;;) {
       if (this.#state === "over") return done;
       const next = this.#oldest();
@@ -147,16 +117,19 @@ export class Subscription implements AsyncIterableIterator<PublishedEvent, undef
     return event;
   }
 
-  readonly finish = (): void => {
+  /** The signal has aborted. */
+  handleEvent(): void {
+    this.finish();
+  }
+
+  finish(): void {
     if (this.#state === "over") return;
     this.#state = "over";
-    this.#signal?.removeEventListener("abort", this.finish);
+    this.#signal?.removeEventListener("abort", this);
     const tails = [...this.#cursors.values()].map((cursor) => cursor.close());
     this.#cursors.clear();
     this.#places = [];
     this.#readers.leave(this, tails);
-    const calls = this.#calls;
-    this.#calls = [];
-    for (const { resolve } of calls) resolve(done);
-  };
+    this.wake();
+  }
 }

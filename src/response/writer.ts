@@ -1,5 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { responseEnded } from "../errors.js";
+import { writeChunk } from "./chunk.js";
 import { StallWatch } from "./stall-watch.js";
 
 /** `compression()` gives the response this method; without the call it holds every event back. */
@@ -132,11 +133,15 @@ export class FrameWriter {
   }
 
   #send(chunk: string | Uint8Array): void {
-    this.bytes += Buffer.byteLength(chunk);
+    const length = Buffer.byteLength(chunk);
+    // The first one takes the head along.
+    const isFirst = this.bytes === 0;
+    this.bytes += length;
     try {
       // A write after the end would be an uncaught error of the process.
       if (this.#res.writableEnded) throw responseEnded();
-      if (!this.#res.write(chunk)) this.#state = "draining";
+      const hasRoom = isFirst || typeof chunk !== "string" ? this.#res.write(chunk) : writeChunk(this.#res, chunk, length);
+      if (!hasRoom) this.#state = "draining";
       this.#res.flush?.();
     } catch (error) {
       this.#events.failed(error);

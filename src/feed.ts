@@ -1,0 +1,74 @@
+interface Call<T> {
+  readonly resolve: (result: IteratorResult<T, undefined>) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * An async iterator that can also be read without a promise for each item: one event goes to thousands of
+ * subscriptions, and the promises would cost more than the event.
+ */
+export abstract class Feed<T> implements AsyncIterableIterator<T, undefined> {
+  /** The calls of `next` that wait for an item. */
+  #calls: Call<T>[] | undefined;
+  #ready: (() => void) | undefined;
+
+  /**
+   * What comes next; `undefined` if it is not there yet, and `wake` is called when it may be.
+   *
+   * @throws what ends the feed
+   */
+  abstract read(): IteratorResult<T, undefined> | undefined;
+
+  /** Ends it, whatever is there, and wakes who waits. */
+  abstract finish(): void;
+
+  /** Calls `ready` once, when it is worth reading again. */
+  wait(ready: () => void): void {
+    this.#ready = ready;
+  }
+
+  /** Whether somebody waits. */
+  protected get isAwaited(): boolean {
+    return this.#ready !== undefined;
+  }
+
+  wake(): void {
+    const ready = this.#ready;
+    this.#ready = undefined;
+    ready?.();
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<IteratorResult<T, undefined>> {
+    return new Promise((resolve, reject) => {
+      const calls = (this.#calls ??= []);
+      // Where others wait already, nothing is there.
+      if (calls.push({ resolve, reject }) === 1) this.#serve(calls);
+    });
+  }
+
+  return(): Promise<IteratorResult<T, undefined>> {
+    this.finish();
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  /** Serves the calls that wait, as far as there is something for them. */
+  #serve(calls: Call<T>[]): void {
+    while (calls.length > 0) {
+      try {
+        const result = this.read();
+        if (result === undefined) {
+          this.wait(() => this.#serve(calls));
+          return;
+        }
+        calls.shift()?.resolve(result);
+      } catch (error) {
+        calls.shift()?.reject(error);
+        this.finish();
+      }
+    }
+  }
+}

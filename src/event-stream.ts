@@ -1,4 +1,5 @@
 import type { Response } from "express";
+import { HasLazySignal, type LazySignal, lazySignalOf } from "./lazy-signal.js";
 
 /** One stream, as its source function sees it. */
 export interface EventStream {
@@ -20,30 +21,24 @@ export interface EventStream {
   readonly response: Response;
 }
 
-/** Something that has an AbortSignal, made when it is first asked for. */
-interface HasSignal {
-  readonly signal: AbortSignal;
-}
-
 /**
  * The properties are the object's own, so that `{ ...stream, from: "start" }` has them all; the accessors are the same
  * functions for every stream, or each would weigh as much as a class of its own.
  */
-export class LiveEventStream implements EventStream {
+export class LiveEventStream extends HasLazySignal implements EventStream {
   declare readonly signal: AbortSignal;
   declare readonly shutdown: AbortSignal;
   readonly lastEventId: string | undefined;
   readonly response: Response;
-  readonly #ended: HasSignal;
-  readonly #shutdown: HasSignal;
+  readonly #shutdown: { readonly signal: AbortSignal };
 
   static readonly #accessors: PropertyDescriptorMap & ThisType<LiveEventStream> = {
-    signal: { enumerable: true, get() { return this.#ended.signal; } },
+    signal: { enumerable: true, get() { return lazySignalOf(this)?.signal; } },
     shutdown: { enumerable: true, get() { return this.#shutdown.signal; } },
   };
 
-  constructor(ended: HasSignal, shutdown: HasSignal, lastEventId: string | undefined, response: Response) {
-    this.#ended = ended;
+  constructor(ended: LazySignal, shutdown: { readonly signal: AbortSignal }, lastEventId: string | undefined, response: Response) {
+    super(ended);
     this.#shutdown = shutdown;
     this.lastEventId = lastEventId;
     this.response = response;

@@ -28,7 +28,7 @@ export function pump(reader: SourceReader | Feed<unknown>, outlet: Outlet): void
 }
 
 async function pumpItems(reader: SourceReader, outlet: Outlet): Promise<void> {
-  const turns = new Turns();
+  let turn = -1;
   try {
     while (outlet.sink !== undefined) {
       let result: IteratorResult<unknown>;
@@ -45,7 +45,11 @@ async function pumpItems(reader: SourceReader, outlet: Outlet): Promise<void> {
       }
       const room = outlet.sink?.send(result.value);
       if (room !== undefined) await room;
-      if (turns.isOwed()) await nextTurn();
+      // A source that is always ready would keep timers and other connections waiting for ever. One item in a turn does not:
+      // among thousands that get the same event, nobody owes a turn.
+      const previous = turn;
+      turn = currentTurn();
+      if (turn === previous && isTurnSpent()) await nextTurn();
     }
   } catch (error) {
     outlet.sink?.failed(error);
@@ -59,7 +63,7 @@ async function pumpItems(reader: SourceReader, outlet: Outlet): Promise<void> {
 class FeedPump extends AsyncResource {
   readonly #feed: Feed<unknown>;
   readonly #outlet: Outlet;
-  readonly #turns = new Turns();
+  #turn = -1;
 
   constructor(feed: Feed<unknown>, outlet: Outlet) {
     super("EventStream");
@@ -80,24 +84,13 @@ class FeedPump extends AsyncResource {
       const result = this.#feed.read();
       if (result === undefined) return this.#feed.wait(this.#goOn);
       if (result.done === true) return this.#outlet.sink?.ended();
-      const room = this.#outlet.sink?.send(result.value) ?? (this.#turns.isOwed() ? nextTurn() : undefined);
+      let room = this.#outlet.sink?.send(result.value);
+      const previous = this.#turn;
+      this.#turn = currentTurn();
+      if (room === undefined && this.#turn === previous && isTurnSpent()) room = nextTurn();
       if (room !== undefined) return void room.then(this.#goOn);
     }
   }
 
-  readonly #goOn = (): void => this.runInAsyncScope(this.run, this);
-}
-
-/**
- * A source that is always ready would keep timers and other connections waiting for ever. One item in a turn does not:
- * among thousands that get the same event, nobody owes a turn.
- */
-class Turns {
-  #last = -1;
-
-  isOwed(): boolean {
-    const previous = this.#last;
-    this.#last = currentTurn();
-    return this.#last === previous && isTurnSpent();
-  }
+  readonly #goOn = (): void => this.runInAsyncScope(() => this.run());
 }

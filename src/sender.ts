@@ -3,30 +3,35 @@ import { headersSent } from "./errors.js";
 import { checkRetry, encode } from "./format/encode.js";
 import type { Settings } from "./options.js";
 import { setHead } from "./response/head.js";
-import { every } from "./response/metronome.js";
+import { type Beat, every, type Ticker } from "./response/metronome.js";
 import type { FrameWriter } from "./response/writer.js";
 
+/** What a sender tells. */
+export interface SenderEvents {
+  /** The stream has lasted its time. */
+  end(reason: "expired"): void;
+  /** A ping cannot be sent. */
+  failed(error: unknown): void;
+}
+
 /** What one stream sends, and in which order: the head, the first `retry`, events with pings in between, a farewell. */
-export class Sender {
+export class Sender implements Ticker {
   readonly #res: Response;
   readonly #settings: Settings;
   readonly #writer: FrameWriter;
-  readonly #expired: () => void;
-  readonly #failed: (error: unknown) => void;
+  readonly #events: SenderEvents;
 
   #openedAt: number | undefined;
-  #events = 0;
-  #stopPings: (() => void) | undefined;
+  #sent = 0;
+  #pings: Beat | undefined;
   #isPingDue = false;
   #expiry: NodeJS.Timeout | undefined;
 
-  /** `expired` is called when the stream has lasted its time, `failed` for a ping that cannot be sent. */
-  constructor(res: Response, settings: Settings, writer: FrameWriter, expired: () => void, failed: (error: unknown) => void) {
+  constructor(res: Response, settings: Settings, writer: FrameWriter, events: SenderEvents) {
     this.#res = res;
     this.#settings = settings;
     this.#writer = writer;
-    this.#expired = expired;
-    this.#failed = failed;
+    this.#events = events;
   }
 
   /** Prepares the head: it leaves with the first write. */
@@ -39,9 +44,9 @@ export class Sender {
     setHead(this.#res, status, headers);
     this.#openedAt = performance.now();
     if (first !== undefined) this.#writer.write(first);
-    if (pingInterval) this.#stopPings = every(pingInterval, this.#ping);
+    if (pingInterval) this.#pings = every(pingInterval, this);
     // In the last tenth, so that clients that came together do not come back together.
-    if (maxDuration !== undefined) this.#expiry = setTimeout(this.#expired, maxDuration * (0.9 + Math.random() / 10));
+    if (maxDuration !== undefined) this.#expiry = setTimeout(() => this.#events.end("expired"), maxDuration * (0.9 + Math.random() / 10));
   }
 
   /** What goes over the wire for a value of the source. */
@@ -52,9 +57,9 @@ export class Sender {
 
   /** Sends the frame of one item; resolves when there is room for the next. */
   send(frame: string | Uint8Array): Promise<void> | undefined {
-    this.#events += 1;
+    this.#sent += 1;
     this.#writer.write(frame);
-    if (!this.#writer.isWritable) return this.#writer.drained().then(this.#pingIfDue);
+    if (!this.#writer.isWritable) return this.#writer.drained().then(() => this.#pingIfDue());
     this.#pingIfDue();
     return undefined;
   }
@@ -73,31 +78,32 @@ export class Sender {
 
   /** Stops what runs by the clock. */
   stop(): void {
-    this.#stopPings?.();
-    this.#stopPings = undefined;
+    this.#pings?.stop();
+    this.#pings = undefined;
     clearTimeout(this.#expiry);
   }
 
   /** What has been sent, for the summary; `undefined` where not even the head was. */
   figures(): { events: number; bytes: number; duration: number } | undefined {
     if (this.#openedAt === undefined) return undefined;
-    return { events: this.#events, bytes: this.#writer.bytes, duration: performance.now() - this.#openedAt };
+    return { events: this.#sent, bytes: this.#writer.bytes, duration: performance.now() - this.#openedAt };
   }
 
-  readonly #ping = (): void => {
+  /** Pings. */
+  tick(): void {
     // None piles up on a full socket, and none lands inside a frame: the one that is due follows later.
     this.#isPingDue = !this.#writer.isWritable || this.#writer.isMidFrame;
     if (this.#isPingDue) return;
     try {
       this.#writer.write(this.#encode(this.#settings.ping()));
     } catch (error) {
-      this.#failed(error);
+      this.#events.failed(error);
     }
-  };
+  }
 
-  readonly #pingIfDue = (): void => {
-    if (this.#isPingDue && this.#stopPings !== undefined) this.#ping();
-  };
+  #pingIfDue(): void {
+    if (this.#isPingDue && this.#pings !== undefined) this.tick();
+  }
 
   #encode(item: unknown): string | Uint8Array {
     const { lineEnding, serialize } = this.#settings;

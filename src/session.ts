@@ -3,14 +3,14 @@ import { type EventStream, LiveEventStream } from "./event-stream.js";
 import type { Feed } from "./feed.js";
 import type { Settings } from "./options.js";
 import { Outcome } from "./outcome.js";
-import { type Outlet, pump } from "./pump.js";
-import { Connection } from "./response/connection.js";
+import { type Outlet, pump, type Sink } from "./pump.js";
+import { Connection, type ConnectionEvents } from "./response/connection.js";
 import { endWithoutContent } from "./response/head.js";
 import { lastEventId } from "./response/last-event-id.js";
-import { LazySignal } from "./response/lazy-signal.js";
-import { Shutdown } from "./response/shutdown.js";
+import { LazySignal } from "./lazy-signal.js";
+import { Shutdown, type ShutdownEvents } from "./response/shutdown.js";
 import { inNextTurn } from "./response/turn.js";
-import { Sender } from "./sender.js";
+import { Sender, type SenderEvents } from "./sender.js";
 import { isThenable, readSource, type SourceReader } from "./source.js";
 
 /** Makes the source of one request. */
@@ -22,10 +22,10 @@ const defaultRetry = 3_000;
 /**
  * The life of one stream, from the request to its last byte, and the one place where its end is decided.
  *
- *     starting --first item, or one turn--> open --#end, #fail--> ending --all taken, or cut--> closed
+ *     starting --first item, or one turn--> open --end, failed--> ending --all taken, or cut--> closed
  *        '-------- nothing to send, a failure, nobody there ---------------------------------------^
  */
-export class Session {
+export class Session implements Sink, SenderEvents, ConnectionEvents, ShutdownEvents {
   readonly #req: Request;
   readonly #res: Response;
   readonly #settings: Settings;
@@ -40,9 +40,7 @@ export class Session {
   #state: "starting" | "open" | "ending" | "closed" = "starting";
 
   #reader: SourceReader | Feed<unknown> | undefined;
-  readonly #outlet: Outlet = {
-    sink: { send: (item) => this.#send(item), ended: () => this.#sourceEnded(), failed: (error) => this.#fail(error) },
-  };
+  readonly #outlet: Outlet = { sink: this };
 
   /** `done` is called once, when nothing of the stream is left, with the errors that nobody has handled. */
   constructor(req: Request, res: Response, settings: Settings, done: (errors: unknown[]) => void) {
@@ -51,29 +49,21 @@ export class Session {
     this.#settings = settings;
     this.#outcome = new Outcome(req, res, settings);
     this.#done = done;
-    this.#connection = new Connection(req, res, settings.sendTimeout, {
-      finished: () => {
-        if (this.#shutdown.hasBegun) this.#connection.hangUp();
-        this.#close();
-      },
-      gone: () => this.#lose("disconnected"),
-      stalled: () => this.#lose("timeout"),
-      failed: this.#breakOff,
-    });
-    this.#sender = new Sender(res, settings, this.#connection.writer, () => this.#end("expired"), this.#fail);
-    this.#shutdown = new Shutdown(req.socket, settings, () => this.#end("shutdown"), () => this.#lose("shutdown"));
+    this.#connection = new Connection(req, res, settings.sendTimeout, this);
+    this.#sender = new Sender(res, settings, this.#connection.writer, this);
+    this.#shutdown = new Shutdown(req.socket, settings, this);
     this.#stream = new LiveEventStream(this.#ended, this.#shutdown, lastEventId(req), res);
   }
 
   run(open: OpenSource): void {
-    if (this.#shutdown.hasBegun) return this.#end("shutdown");
+    if (this.#shutdown.hasBegun) return this.end("shutdown");
     this.#shutdown.wait();
     try {
       const source = open(this.#req, this.#stream);
-      if (isThenable(source)) Promise.resolve(source).then(this.#read).catch(this.#fail);
+      if (isThenable(source)) Promise.resolve(source).then((made) => this.#read(made)).catch((error: unknown) => this.failed(error));
       else this.#read(source);
     } catch (error) {
-      this.#fail(error);
+      this.failed(error);
     }
   }
 
@@ -83,35 +73,36 @@ export class Session {
 
   // ---- the source ----
 
-  readonly #read = (source: unknown): void => {
+  #read(source: unknown): void {
     const reader = source === null || source === undefined ? undefined : readSource(source);
     if (this.#state !== "starting") {
       // The client left while the source was being made.
       void reader?.return();
     } else if (reader === undefined) {
-      this.#sourceEnded();
+      this.ended();
     } else {
       this.#reader = reader;
       pump(reader, this.#outlet);
       // After the source has been asked: it is to have a whole turn.
-      inNextTurn(this.#openIdle);
+      inNextTurn(() => this.#openIdle());
     }
-  };
+  }
 
-  #send(item: unknown): Promise<void> | undefined {
+  send(item: unknown): Promise<void> | undefined {
     const frame = this.#sender.frameOf(item);
     if (this.#state === "starting") this.#open(this.#settings.retry);
     return this.#isRunning ? this.#sender.send(frame) : undefined;
   }
 
-  #sourceEnded(): void {
+  /** The source has ended. */
+  ended(): void {
     if (this.#state === "starting" && this.#res.headersSent) {
       // The source's function has answered by itself, with a 401 for example.
       this.#close();
     } else if (this.#shutdown.hasBegun) {
-      this.#end("shutdown");
+      this.end("shutdown");
     } else if (this.#state === "open") {
-      this.#end("completed");
+      this.end("completed");
     } else {
       endWithoutContent(this.#res, this.#settings.headers);
       this.#close();
@@ -120,16 +111,16 @@ export class Session {
 
   // ---- the head ----
 
-  readonly #openIdle = (): void => {
+  #openIdle(): void {
     if (this.#state === "starting" && this.#open(this.#settings.retry)) this.#connection.writer.flushHead();
-  };
+  }
 
   /** Opens the stream; where that fails, the stream has ended. */
   #open(retry: Settings["retry"]): boolean {
     try {
       this.#sender.open(retry);
     } catch (error) {
-      this.#fail(error);
+      this.failed(error);
       return false;
     }
     if (this.#state !== "starting") return false;
@@ -141,7 +132,7 @@ export class Session {
   // ---- the end ----
 
   /** Ends a stream that runs, for the first reason that is given: a later one changes nothing. */
-  #end(reason: "completed" | "expired" | "shutdown"): void {
+  end(reason: "completed" | "expired" | "shutdown"): void {
     if (!this.#isRunning) return;
     if (this.#state === "starting") {
       if (this.#res.headersSent) return this.#close();
@@ -154,7 +145,8 @@ export class Session {
     this.#connection.writer.end();
   }
 
-  readonly #fail = (error: unknown): void => {
+  /** The source, an item or a hook failed. */
+  failed(error: unknown): void {
     if (!this.#isRunning) return;
     this.#outcome.failed(error);
     if (this.#state === "starting") {
@@ -166,20 +158,26 @@ export class Session {
     this.#letGo();
     if (isTold) this.#connection.writer.end();
     else this.#connection.cutSoon();
-  };
+  }
 
   /** The response itself failed, or something that wraps it: nothing more can be sent. */
-  readonly #breakOff = (error: unknown): void => {
+  broken(error: unknown): void {
     if (this.#state === "closed") return;
     this.#outcome.failed(error);
     this.#outcome.unhandled.push(error);
     // Where nothing has left, or somebody else has ended it, there is an answer that may still arrive.
     if (this.#res.headersSent && !this.#res.writableEnded) this.#connection.cut();
     this.#close();
-  };
+  }
+
+  /** Everything has been handed over. */
+  finished(): void {
+    if (this.#shutdown.hasBegun) this.#connection.hangUp();
+    this.#close();
+  }
 
   /** Gives up a client that left or takes nothing: what it did not get makes even a source that ended no completed stream. */
-  #lose(reason: "disconnected" | "timeout" | "shutdown"): void {
+  lose(reason: "disconnected" | "timeout" | "shutdown"): void {
     if (this.#outcome.reason === "completed") this.#outcome.reason = reason;
     if (reason !== "disconnected") this.#connection.cut();
     this.#close();

@@ -43,7 +43,7 @@ const floors: readonly (readonly string[])[] = [
   ["redis/"],
   ["response/", "broker/"],
   ["format/"],
-  ["errors.ts", "feed.ts"],
+  ["errors.ts", "feed.ts", "lazy-signal.ts"],
 ];
 
 const roomOf = (name: string): string => (name.includes("/") ? name.slice(0, name.indexOf("/") + 1) : name);

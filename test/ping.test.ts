@@ -1,7 +1,7 @@
 import express from "express";
 import { eventSource, type EventSourceOptions } from "express-event-source";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { every } from "../src/response/metronome.js";
+import { every as beat } from "../src/response/metronome.js";
 import { deferred } from "./support/deferred.js";
 import { RawClient } from "./support/raw-client.js";
 import { serve } from "./support/server.js";
@@ -12,6 +12,11 @@ afterEach(() => {
   vi.restoreAllMocks();
   vi.useRealTimers();
 });
+
+const every = (interval: number, tick: () => void): (() => void) => {
+  const calls = beat(interval, { tick });
+  return () => calls.stop();
+};
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 

@@ -1,5 +1,6 @@
 import { EventStreamError, show } from "../errors.js";
 import type { ServerSentEvent } from "../format/event.js";
+import { type AbortSource, lazySignalOf } from "../lazy-signal.js";
 import type { HistoryOptions, SubscribeOptions } from "./broker.js";
 
 /** How much of each channel is kept, checked and complete. */
@@ -53,9 +54,8 @@ export function checkChannels(channels: unknown): string[] {
 export interface Beginning {
   readonly lastEventId: string | undefined;
   readonly from: "now" | "start";
-  readonly signal: AbortSignal | undefined;
-  /** What the subscriber gets in place of events that are missing after `lastEventId`. */
-  readonly gap: (lastEventId: string | undefined) => ServerSentEvent | undefined;
+  readonly signal: AbortSource | undefined;
+  readonly onGap: (() => ServerSentEvent | undefined) | undefined;
 }
 
 /**
@@ -65,7 +65,9 @@ export interface Beginning {
  */
 export function checkSubscribeOptions(options: SubscribeOptions = {}): Beginning {
   if (typeof options !== "object" || options === null) invalid("options", options, "an object, such as eventSource's stream");
-  const { lastEventId, from = "now", signal, onGap } = options;
+  const { lastEventId, from = "now", onGap } = options;
+  // A stream's own is listened to as it is: nobody may ever need the AbortSignal.
+  const signal = lazySignalOf(options) ?? options.signal;
   if (lastEventId !== undefined && typeof lastEventId !== "string") invalid("lastEventId", lastEventId, "a string, such as eventSource's stream.lastEventId");
   if (from !== "now" && from !== "start") invalid("from", from, '"now" or "start"');
   if (signal !== undefined && typeof signal?.addEventListener !== "function") invalid("signal", signal, "an AbortSignal");
@@ -75,8 +77,13 @@ export function checkSubscribeOptions(options: SubscribeOptions = {}): Beginning
     lastEventId: lastEventId === "" ? undefined : lastEventId,
     from,
     signal,
-    gap: onGap === undefined ? (lastEventId) => ({ event: "gap", data: { lastEventId } }) : () => onGap(),
+    onGap,
   };
+}
+
+/** What a subscriber gets in place of events that are missing after `lastEventId`. */
+export function gapEvent(onGap: Beginning["onGap"], lastEventId: string | undefined): ServerSentEvent | undefined {
+  return onGap === undefined ? { event: "gap", data: { lastEventId } } : onGap();
 }
 
 function isCount(value: unknown): boolean {

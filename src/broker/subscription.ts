@@ -1,6 +1,7 @@
 import { Feed } from "../feed.js";
 import type { ServerSentEvent } from "../format/event.js";
-import type { Beginning } from "./arguments.js";
+import type { AbortSource } from "../lazy-signal.js";
+import { type Beginning, gapEvent } from "./arguments.js";
 import type { PublishedEvent } from "./broker.js";
 import type { Entry, Log, Waiter } from "./log.js";
 import type { Logs } from "./logs.js";
@@ -31,18 +32,18 @@ const done: Result = { done: true, value: undefined };
  */
 export class Subscription extends Feed<PublishedEvent> implements Waiter {
   readonly #logs: Logs;
-  readonly #signal: AbortSignal | undefined;
-  readonly #gap: (lastEventId: string | undefined) => ServerSentEvent | undefined;
+  readonly #signal: AbortSource | undefined;
+  readonly #onGap: Beginning["onGap"];
   /** None when it is over. */
   #places: Place[];
   #lastEventId: string | undefined;
   #state: "new" | "reading" | "waiting" = "new";
 
-  constructor(logs: Logs, channels: readonly string[], { lastEventId, from, signal, gap }: Beginning) {
+  constructor(logs: Logs, channels: readonly string[], { lastEventId, from, signal, onGap }: Beginning) {
     super();
     this.#logs = logs;
     this.#signal = signal;
-    this.#gap = gap;
+    this.#onGap = onGap;
     this.#lastEventId = lastEventId;
     const place = lastEventId === undefined ? undefined : (logs.find(lastEventId, channels) ?? nowhere);
     this.#places = channels.map((channel) => {
@@ -86,7 +87,7 @@ export class Subscription extends Feed<PublishedEvent> implements Waiter {
 
   #missing(): ServerSentEvent | undefined {
     try {
-      return this.#gap(this.#lastEventId);
+      return gapEvent(this.#onGap, this.#lastEventId);
     } catch (error) {
       this.finish();
       throw error;

@@ -1,7 +1,8 @@
-import type { Beginning } from "../broker/arguments.js";
+import { type Beginning, gapEvent } from "../broker/arguments.js";
 import type { PublishedEvent } from "../broker/broker.js";
 import { publishedEvent } from "../broker/published-event.js";
 import { Feed } from "../feed.js";
+import type { AbortSource } from "../lazy-signal.js";
 import { Cursor } from "./cursor.js";
 import { compareIds, type Entry } from "./entry.js";
 import { composeId, type Position } from "./position.js";
@@ -36,8 +37,8 @@ const done: Result = { done: true, value: undefined };
  */
 export class Subscription extends Feed<PublishedEvent> {
   readonly #isComposite: boolean;
-  readonly #signal: AbortSignal | undefined;
-  readonly #gap: Beginning["gap"];
+  readonly #signal: AbortSource | undefined;
+  readonly #onGap: Beginning["onGap"];
   readonly #readers: Readers;
   #state: "new" | "reading" | "over" = "new";
   #places: readonly Place[];
@@ -47,7 +48,7 @@ export class Subscription extends Feed<PublishedEvent> {
   #isMissing: boolean;
   #lastEventId: string | undefined;
 
-  constructor(readers: Readers, places: readonly Place[], isMissing: boolean, { lastEventId, signal, gap }: Beginning) {
+  constructor(readers: Readers, places: readonly Place[], isMissing: boolean, { lastEventId, signal, onGap }: Beginning) {
     super();
     this.#readers = readers;
     this.#places = places;
@@ -56,7 +57,7 @@ export class Subscription extends Feed<PublishedEvent> {
     this.#isMissing = isMissing;
     this.#lastEventId = lastEventId;
     this.#signal = signal;
-    this.#gap = gap;
+    this.#onGap = onGap;
     if (signal?.aborted === true) this.finish();
     else signal?.addEventListener("abort", this, { once: true });
   }
@@ -78,7 +79,7 @@ export class Subscription extends Feed<PublishedEvent> {
       const next = this.#oldest();
       if (this.#isMissing) {
         this.#isMissing = false;
-        const gap = this.#gap(this.#lastEventId);
+        const gap = gapEvent(this.#onGap, this.#lastEventId);
         if (gap !== undefined) return { done: false, value: gap as PublishedEvent };
       }
       if (this.#cursors.size === 0) this.finish();

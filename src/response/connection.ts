@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { onClientGone } from "./client-gone.js";
+import { isClientGone } from "./client-gone.js";
 import { inNextTurn } from "./turn.js";
 import { FrameWriter, type WriterEvents } from "./writer.js";
 
@@ -9,9 +9,9 @@ const compressionPause = 100;
 /** What can happen to a connection. Each may be called more than once, until `close`. */
 export interface ConnectionEvents extends WriterEvents {
   /** The client has been given everything. */
-  readonly finished: () => void;
-  /** The client left. */
-  readonly gone: () => void;
+  finished(): void;
+  /** The client left, or takes nothing. */
+  lose(reason: "disconnected" | "timeout"): void;
 }
 
 /** The client's side of a stream: what is written to it, and the ways it can end. */
@@ -20,7 +20,8 @@ export class Connection {
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
   readonly #events: ConnectionEvents;
-  readonly #forgetGone: () => void;
+  readonly #finished = (): void => this.#events.finished();
+  readonly #broken = (error: unknown): void => this.#events.broken(error);
   #cancelCut: (() => void) | undefined;
 
   constructor(req: IncomingMessage, res: ServerResponse, sendTimeout: number | false, events: ConnectionEvents) {
@@ -28,10 +29,18 @@ export class Connection {
     this.#res = res;
     this.#events = events;
     this.writer = new FrameWriter(res, sendTimeout, events);
-    this.#forgetGone = onClientGone(req, res, events.gone);
-    res.on("finish", events.finished);
-    res.on("error", events.failed);
+    res.on("close", this.#closed);
+    req.on("close", this.#closed);
+    // A pipelined response has no socket before its turn, and its 'close' may never come.
+    if (res.socket === null) req.socket.on("close", this.#closed);
+    res.on("finish", this.#finished);
+    res.on("error", this.#broken);
   }
+
+  readonly #closed = (): void => {
+    // The request's own 'close' also means that its body was read: at once after `express.json()`.
+    if (isClientGone(this.#req, this.#res)) this.#events.lose("disconnected");
+  };
 
   /** Cuts it at once. */
   cut(): void {
@@ -67,9 +76,9 @@ export class Connection {
 
   /** Lets everything go that waits for something to happen to it. */
   close(): void {
-    this.#forgetGone();
-    this.#res.off("finish", this.#events.finished);
-    this.#res.off("error", this.#events.failed);
+    for (const emitter of [this.#res, this.#req, this.#req.socket]) emitter.off("close", this.#closed);
+    this.#res.off("finish", this.#finished);
+    this.#res.off("error", this.#broken);
     this.#cancelCut?.();
     this.writer.close();
   }

@@ -9,9 +9,30 @@
 
 const batch = 200;
 
-interface Beat {
+/** Who is called. */
+export interface Ticker {
+  tick(): void;
+}
+
+/** The calls of one `every`, until they are stopped. */
+export class Beat {
   due: number;
-  readonly call: () => void;
+  readonly #metronome: Metronome;
+  readonly #ticker: Ticker;
+
+  constructor(metronome: Metronome, due: number, ticker: Ticker) {
+    this.#metronome = metronome;
+    this.due = due;
+    this.#ticker = ticker;
+  }
+
+  call(): void {
+    this.#ticker.tick();
+  }
+
+  stop(): void {
+    this.#metronome.delete(this);
+  }
 }
 
 /** The clock of the moment: under fake timers another one, which may be gone before its streams are. */
@@ -21,7 +42,7 @@ class Clock {
   readonly setImmediate: typeof setImmediate = globalThis.setImmediate;
   readonly clearImmediate: typeof clearImmediate = globalThis.clearImmediate;
   readonly now: () => number = performance.now.bind(performance);
-  readonly metronomes = new Map<number, Metronome>();
+  readonly metronomes: Map<number, Metronome> = new Map();
 }
 
 /** One for each `setTimeout` there has been, so that a clock that stands still stops nobody else. */
@@ -39,8 +60,8 @@ class Metronome {
     this.#interval = interval;
   }
 
-  add(call: () => void): Beat {
-    const beat = { due: this.#clock.now() + this.#interval, call };
+  add(ticker: Ticker): Beat {
+    const beat = new Beat(this, this.#clock.now() + this.#interval, ticker);
     this.#beats.add(beat);
     if (this.#cancel === undefined) this.#schedule(this.#interval);
     return beat;
@@ -84,16 +105,12 @@ class Metronome {
   };
 }
 
-/**
- * Calls `call` every `interval` milliseconds, first after one interval, until the function it
- * returns is called.
- */
-export function every(interval: number, call: () => void): () => void {
+/** Has `ticker` called every `interval` milliseconds, first after one interval, until the beat it returns is stopped. */
+export function every(interval: number, ticker: Ticker): Beat {
   let clock = clocks.get(setTimeout);
   if (clock === undefined) clocks.set(setTimeout, (clock = new Clock()));
   const { metronomes } = clock;
   let metronome = metronomes.get(interval);
   if (metronome === undefined) metronomes.set(interval, (metronome = new Metronome(clock, interval)));
-  const beat = metronome.add(call);
-  return () => metronome.delete(beat);
+  return metronome.add(ticker);
 }

@@ -1,6 +1,6 @@
 import type { Server, Socket } from "node:net";
-import { LazySignal } from "./lazy-signal.js";
-import { every } from "./metronome.js";
+import { LazySignal } from "../lazy-signal.js";
+import { type Beat, every, type Ticker } from "./metronome.js";
 
 /** How long a client has, at the end of a shutdown, to take what is left for it: with the look at the server, under a second. */
 const cutAfter = 500;
@@ -8,60 +8,87 @@ const cutAfter = 500;
 /** How often a server that has open streams is looked at. It tells nobody that it closes: Node has no event for it. */
 const lookInterval = 250;
 
+/** Who hears that a shutdown begins. */
+interface Listener {
+  begin(): void;
+}
+
 /** Whoever waits for one server or one signal: one look, one listener, however many streams. */
-class Bell {
-  readonly #waiting = new Set<() => void>();
-  readonly #attach: (ring: () => void) => () => void;
-  #detach: (() => void) | undefined;
+abstract class Bell {
+  readonly #waiting = new Set<Listener>();
 
-  constructor(attach: (ring: () => void) => () => void) {
-    this.#attach = attach;
+  protected abstract attach(): void;
+  protected abstract detach(): void;
+
+  wait(listener: Listener): void {
+    this.#waiting.add(listener);
+    if (this.#waiting.size === 1) this.attach();
   }
 
-  wait(called: () => void): () => void {
-    this.#waiting.add(called);
-    this.#detach ??= this.#attach(this.#ring);
-    return () => {
-      if (this.#waiting.delete(called) && this.#waiting.size === 0) this.#release();
-    };
+  leave(listener: Listener): void {
+    if (this.#waiting.delete(listener) && this.#waiting.size === 0) this.detach();
   }
 
-  readonly #ring = (): void => {
+  protected ring(): void {
     const waiting = [...this.#waiting];
     this.#waiting.clear();
-    this.#release();
-    for (const called of waiting) called();
-  };
+    this.detach();
+    for (const listener of waiting) listener.begin();
+  }
+}
 
-  #release(): void {
-    this.#detach?.();
-    this.#detach = undefined;
+/** Rings when the server has begun to close. */
+class ServerBell extends Bell implements Ticker {
+  readonly #server: Server;
+  #beat: Beat | undefined;
+
+  constructor(server: Server) {
+    super();
+    this.#server = server;
+  }
+
+  protected attach(): void {
+    this.#beat = every(lookInterval, this);
+  }
+
+  protected detach(): void {
+    this.#beat?.stop();
+  }
+
+  tick(): void {
+    if (!this.#server.listening) this.ring();
+  }
+}
+
+/** Rings when the signal aborts. */
+class SignalBell extends Bell {
+  readonly #signal: AbortSignal;
+
+  constructor(signal: AbortSignal) {
+    super();
+    this.#signal = signal;
+  }
+
+  protected attach(): void {
+    this.#signal.addEventListener("abort", this, { once: true });
+  }
+
+  protected detach(): void {
+    this.#signal.removeEventListener("abort", this);
+  }
+
+  handleEvent(): void {
+    this.ring();
   }
 }
 
 const bells = new WeakMap<object, Bell>();
 
-function bellOf(owner: object, attach: (ring: () => void) => () => void): Bell {
+function bellOf<T extends object>(owner: T | undefined, Kind: new (owner: T) => Bell): Bell | undefined {
+  if (owner === undefined) return undefined;
   let bell = bells.get(owner);
-  if (bell === undefined) bells.set(owner, (bell = new Bell(attach)));
+  if (bell === undefined) bells.set(owner, (bell = new Kind(owner)));
   return bell;
-}
-
-/** Calls `closing` when `server` has begun to close, unless the function it returns is called before. */
-function onServerClosing(server: Server, closing: () => void): () => void {
-  return bellOf(server, (ring) =>
-    every(lookInterval, () => {
-      if (!server.listening) ring();
-    }),
-  ).wait(closing);
-}
-
-/** Calls `aborted` when `signal` aborts, unless the function it returns is called before. */
-function onAborted(signal: AbortSignal, aborted: () => void): () => void {
-  return bellOf(signal, (ring) => {
-    signal.addEventListener("abort", ring, { once: true });
-    return () => signal.removeEventListener("abort", ring);
-  }).wait(aborted);
 }
 
 /** A socket as Node's servers leave it: `server` names the HTTP server, `_server` the one that accepted the connection. */
@@ -85,23 +112,31 @@ export interface ShutdownSettings {
   readonly shutdownGracePeriod: number;
 }
 
+/** What a shutdown does to its stream. */
+export interface ShutdownEvents {
+  /** The grace period is over. */
+  end(reason: "shutdown"): void;
+  /** The client has not taken its end in time. */
+  lose(reason: "shutdown"): void;
+}
+
 /**
  * The shutdown of one stream: it begins with the server's closing or the application's signal, ends the stream after the
- * grace period, and cuts a client that does not take its end.
+ * grace period, and gives up a client that does not take its end.
  */
-export class Shutdown {
+export class Shutdown implements Listener {
   readonly #begun = new LazySignal();
   readonly #server: Server | undefined;
   readonly #settings: ShutdownSettings;
-  readonly #end: () => void;
-  readonly #cut: () => void;
-  #stop: (() => void)[] = [];
+  readonly #events: ShutdownEvents;
+  #serverBell: Bell | undefined;
+  #signalBell: Bell | undefined;
+  #timer: NodeJS.Timeout | undefined;
 
-  constructor(socket: Socket, settings: ShutdownSettings, end: () => void, cut: () => void) {
+  constructor(socket: Socket, settings: ShutdownSettings, events: ShutdownEvents) {
     this.#settings = settings;
     this.#server = settings.endOnServerClose ? listeningServer(socket) : undefined;
-    this.#end = end;
-    this.#cut = cut;
+    this.#events = events;
   }
 
   /** Aborts when the shutdown begins. */
@@ -116,31 +151,29 @@ export class Shutdown {
 
   /** Begins to wait for it. */
   wait(): void {
-    const { shutdownSignal } = this.#settings;
-    if (this.#server !== undefined) this.#stop.push(onServerClosing(this.#server, this.#begin));
-    if (shutdownSignal !== undefined) this.#stop.push(onAborted(shutdownSignal, this.#begin));
+    this.#serverBell = bellOf(this.#server, ServerBell);
+    this.#signalBell = bellOf(this.#settings.shutdownSignal, SignalBell);
+    this.#serverBell?.wait(this);
+    this.#signalBell?.wait(this);
   }
 
   /** Stops waiting for it, whatever it waits for. */
   stop(): void {
-    for (const stop of this.#stop.splice(0)) stop();
+    this.#serverBell?.leave(this);
+    this.#signalBell?.leave(this);
+    clearTimeout(this.#timer);
   }
 
-  readonly #begin = (): void => {
+  begin(): void {
     if (this.#begun.aborted) return;
     this.#begun.abort("shutdown");
     const { shutdownGracePeriod } = this.#settings;
     if (shutdownGracePeriod === 0) this.#finish();
-    else this.#after(shutdownGracePeriod, this.#finish);
-  };
+    else this.#timer = setTimeout(() => this.#finish(), shutdownGracePeriod);
+  }
 
-  readonly #finish = (): void => {
-    this.#after(cutAfter, this.#cut);
-    this.#end();
-  };
-
-  #after(delay: number, callback: () => void): void {
-    const timer = setTimeout(callback, delay);
-    this.#stop.push(() => clearTimeout(timer));
+  #finish(): void {
+    this.#timer = setTimeout(() => this.#events.lose("shutdown"), cutAfter);
+    this.#events.end("shutdown");
   }
 }

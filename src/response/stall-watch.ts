@@ -1,54 +1,56 @@
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { every } from "./metronome.js";
+import { type Beat, every, type Ticker } from "./metronome.js";
+
+/** Who writes to the client. */
+export interface Watched {
+  /** Whether it waits for nothing. */
+  readonly isWritable: boolean;
+  /** The client has taken nothing for `sendTimeout` milliseconds although something was there. */
+  stalled(): void;
+}
 
 /**
  * Looks four times in each `sendTimeout` whether the client takes what is there. It begins with a write and stops by
  * itself when nothing is left, so an idle stream has none.
  */
-export class StallWatch {
+export class StallWatch implements Ticker {
   readonly #res: ServerResponse;
   readonly #sendTimeout: number | false;
-  readonly #isIdle: () => boolean;
-  readonly #stalled: () => void;
+  readonly #watched: Watched;
 
-  #stop: (() => void) | undefined;
+  #beat: Beat | undefined;
   #taken = 0;
   #quarters = 0;
 
-  /**
-   * @param isIdle whether the writer waits for nothing
-   * @param stalled called when the client has taken nothing for `sendTimeout` milliseconds although something was there
-   */
-  constructor(res: ServerResponse, sendTimeout: number | false, isIdle: () => boolean, stalled: () => void) {
+  constructor(res: ServerResponse, sendTimeout: number | false, watched: Watched) {
     this.#res = res;
     this.#sendTimeout = sendTimeout;
-    this.#isIdle = isIdle;
-    this.#stalled = stalled;
+    this.#watched = watched;
   }
 
   begin(): void {
-    if (this.#stop !== undefined || this.#sendTimeout === false) return;
+    if (this.#beat !== undefined || this.#sendTimeout === false) return;
     this.#quarters = 0;
-    this.#stop = every(this.#sendTimeout / 4, this.#look);
+    this.#beat = every(this.#sendTimeout / 4, this);
     // Node hands what was written to the system at the end of this tick; only what moves after that is the client's doing.
     process.nextTick(() => (this.#taken = taken(this.#res)));
   }
 
   stop(): void {
-    this.#stop?.();
-    this.#stop = undefined;
+    this.#beat?.stop();
+    this.#beat = undefined;
   }
 
-  readonly #look = (): void => {
+  tick(): void {
     const now = taken(this.#res);
     // A pipelined response has no socket before its turn: the client cannot take anything yet.
     const moved = now !== this.#taken || this.#res.socket === null;
     this.#taken = now;
     this.#quarters = moved ? 0 : this.#quarters + 1;
-    if (this.#isIdle() && this.#res.writableLength === 0) this.stop();
-    else if (this.#quarters >= 4) this.#stalled();
-  };
+    if (this.#watched.isWritable && this.#res.writableLength === 0) this.stop();
+    else if (this.#quarters >= 4) this.#watched.stalled();
+  }
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { ServerResponse } from "node:http";
 import { responseEnded } from "../errors.js";
 import { writeChunk } from "./chunk.js";
-import { StallWatch } from "./stall-watch.js";
+import { StallWatch, type Watched } from "./stall-watch.js";
 
 /** `compression()` gives the response this method; without the call it holds every event back. */
 type Flushable = ServerResponse & { flush?: () => void };
@@ -12,9 +12,9 @@ const joinedLimit = 16_384;
 /** What a writer tells. */
 export interface WriterEvents {
   /** The client has taken nothing for `sendTimeout` milliseconds although something was there. */
-  readonly stalled: () => void;
-  /** The response, or a middleware that wraps it, threw. */
-  readonly failed: (error: unknown) => void;
+  lose(reason: "timeout"): void;
+  /** The response, or a middleware that wraps it, failed. */
+  broken(error: unknown): void;
 }
 
 /**
@@ -24,7 +24,7 @@ export interface WriterEvents {
  * event would cost twice the throughput. The write itself waits only for that run to be over
  * (`process.nextTick`), never for a timer or for a turn of the event loop.
  */
-export class FrameWriter {
+export class FrameWriter implements Watched {
   /** How many bytes have been written, before any compression. */
   bytes = 0;
 
@@ -42,7 +42,7 @@ export class FrameWriter {
   constructor(res: ServerResponse, sendTimeout: number | false, events: WriterEvents) {
     this.#res = res;
     this.#events = events;
-    this.#watch = new StallWatch(res, sendTimeout, () => this.isWritable, events.stalled);
+    this.#watch = new StallWatch(res, sendTimeout, this);
     // One listener for the response's life: behind `compression`, `once` would add one for ever.
     res.on("drain", this.#drain);
   }
@@ -78,8 +78,12 @@ export class FrameWriter {
     try {
       this.#res.flushHeaders();
     } catch (error) {
-      this.#events.failed(error);
+      this.#events.broken(error);
     }
+  }
+
+  stalled(): void {
+    this.#events.lose("timeout");
   }
 
   /** Resolves when there is room again, or never will be. */
@@ -105,7 +109,7 @@ export class FrameWriter {
     try {
       this.#res.end();
     } catch (error) {
-      this.#events.failed(error);
+      this.#events.broken(error);
       return;
     }
     this.#watch.begin();
@@ -144,7 +148,7 @@ export class FrameWriter {
       if (!hasRoom) this.#state = "draining";
       this.#res.flush?.();
     } catch (error) {
-      this.#events.failed(error);
+      this.#events.broken(error);
       return;
     }
     this.#watch.begin();

@@ -1,0 +1,68 @@
+/** What is told of an abort. */
+interface AbortListener {
+  handleEvent(): void;
+}
+
+/** As much of an AbortSignal as a listener needs. */
+export interface AbortSource {
+  readonly aborted: boolean;
+  addEventListener(type: "abort", listener: AbortListener, options: { once: true }): void;
+  removeEventListener(type: "abort", listener: AbortListener): void;
+}
+
+/**
+ * An AbortSignal that exists from when somebody first asks for it: most streams never do, and a signal weighs as much
+ * as the rest of an idle stream. Whoever only listens need not ask.
+ */
+export class LazySignal implements AbortSource {
+  #controller: AbortController | undefined;
+  #reason: unknown;
+  #listeners: readonly AbortListener[] = none;
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#reason !== undefined) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  get aborted(): boolean {
+    return this.#reason !== undefined;
+  }
+
+  addEventListener(_type: "abort", listener: AbortListener): void {
+    this.#listeners = [...this.#listeners, listener];
+  }
+
+  removeEventListener(_type: "abort", listener: AbortListener): void {
+    this.#listeners = this.#listeners.filter((other) => other !== listener);
+  }
+
+  /** Aborts with `reason`; the first one stays. */
+  abort(reason: {}): void {
+    if (this.#reason !== undefined) return;
+    this.#reason = reason;
+    this.#controller?.abort(reason);
+    const listeners = this.#listeners;
+    this.#listeners = none;
+    for (const listener of listeners) listener.handleEvent();
+  }
+}
+
+const none: readonly AbortListener[] = [];
+
+/** An object whose `signal` is a lazy one. A copy of it (`{ ...stream }`) has an ordinary AbortSignal. */
+export class HasLazySignal {
+  readonly #lazySignal: LazySignal;
+
+  constructor(lazySignal: LazySignal) {
+    this.#lazySignal = lazySignal;
+  }
+
+  static lazySignalOf(this: void, object: object): LazySignal | undefined {
+    return #lazySignal in object ? object.#lazySignal : undefined;
+  }
+}
+
+export const lazySignalOf: (object: object) => LazySignal | undefined = HasLazySignal.lazySignalOf;

@@ -1,10 +1,7 @@
 import type { ServerResponse } from "node:http";
 import { responseEnded } from "../errors.js";
-import { writeChunk } from "./chunk.js";
+import { type Flushable, writeChunk, writeThrough } from "./chunk.js";
 import { StallWatch, type Watched } from "./stall-watch.js";
-
-/** `compression()` gives the response this method; without the call it holds every event back. */
-type Flushable = ServerResponse & { flush?: () => void };
 
 /** Frames that are ready at once leave joined, up to this many characters: the measure of Node's own high-water mark. */
 const joinedLimit = 16_384;
@@ -144,9 +141,8 @@ export class FrameWriter implements Watched {
     try {
       // A write after the end would be an uncaught error of the process.
       if (this.#res.writableEnded) throw responseEnded();
-      const hasRoom = isFirst || typeof chunk !== "string" ? this.#res.write(chunk) : writeChunk(this.#res, chunk, length);
+      const hasRoom = isFirst ? writeThrough(this.#res, chunk) : writeChunk(this.#res, chunk, length);
       if (!hasRoom) this.#state = "draining";
-      this.#res.flush?.();
     } catch (error) {
       this.#events.broken(error);
       return;

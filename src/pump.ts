@@ -1,4 +1,4 @@
-import { AsyncResource } from "node:async_hooks";
+import type { AsyncResource } from "node:async_hooks";
 import { Feed } from "./feed.js";
 import { currentTurn, isTurnSpent, nextTurn } from "./response/turn.js";
 import type { SourceReader } from "./source.js";
@@ -21,9 +21,12 @@ export interface Outlet {
   sink: Sink | undefined;
 }
 
-/** Moves one item after the other from `reader` to the outlet's sink, each only when there is room for it. Never throws. */
-export function pump(reader: SourceReader | Feed<unknown>, outlet: Outlet): void {
-  if (reader instanceof Feed) new FeedPump(reader, outlet).run();
+/**
+ * Moves one item after the other from `reader` to the outlet's sink, each only when there is room for it. Never throws.
+ * `scope` is that of the request: who wakes a feed is in the middle of another one.
+ */
+export function pump(reader: SourceReader | Feed<unknown>, outlet: Outlet, scope: AsyncResource): void {
+  if (reader instanceof Feed) new FeedPump(reader, outlet, scope).run();
   else void pumpItems(reader, outlet);
 }
 
@@ -56,19 +59,17 @@ async function pumpItems(reader: SourceReader, outlet: Outlet): Promise<void> {
   }
 }
 
-/**
- * Does the same without a promise where an item is there and has room. Who wakes a feed is in the middle of another
- * request: what runs here belongs to this one (AsyncLocalStorage).
- */
-class FeedPump extends AsyncResource {
+/** Does the same without a promise where an item is there and has room. */
+class FeedPump {
   readonly #feed: Feed<unknown>;
   readonly #outlet: Outlet;
+  readonly #scope: AsyncResource;
   #turn = -1;
 
-  constructor(feed: Feed<unknown>, outlet: Outlet) {
-    super("EventStream");
+  constructor(feed: Feed<unknown>, outlet: Outlet, scope: AsyncResource) {
     this.#feed = feed;
     this.#outlet = outlet;
+    this.#scope = scope;
   }
 
   run(): void {
@@ -92,5 +93,5 @@ class FeedPump extends AsyncResource {
     }
   }
 
-  readonly #goOn = (): void => this.runInAsyncScope(() => this.run());
+  readonly #goOn = (): void => this.#scope.runInAsyncScope(() => this.run());
 }

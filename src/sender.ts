@@ -1,3 +1,4 @@
+import type { AsyncResource } from "node:async_hooks";
 import type { Response } from "express";
 import { headersSent } from "./errors.js";
 import { checkRetry, encode } from "./format/encode.js";
@@ -19,6 +20,7 @@ export class Sender implements Ticker {
   readonly #res: Response;
   readonly #settings: Settings;
   readonly #writer: FrameWriter;
+  readonly #scope: AsyncResource;
   readonly #events: SenderEvents;
 
   #openedAt: number | undefined;
@@ -27,10 +29,11 @@ export class Sender implements Ticker {
   #isPingDue = false;
   #expiry: NodeJS.Timeout | undefined;
 
-  constructor(res: Response, settings: Settings, writer: FrameWriter, events: SenderEvents) {
+  constructor(res: Response, settings: Settings, writer: FrameWriter, scope: AsyncResource, events: SenderEvents) {
     this.#res = res;
     this.#settings = settings;
     this.#writer = writer;
+    this.#scope = scope;
     this.#events = events;
   }
 
@@ -95,7 +98,7 @@ export class Sender implements Ticker {
     this.#isPingDue = !this.#writer.isWritable || this.#writer.isMidFrame;
     if (this.#isPingDue) return;
     try {
-      this.#writer.write(this.#encode(this.#settings.ping()));
+      this.#writer.write(this.#scope.runInAsyncScope(() => this.#encode(this.#settings.ping())));
     } catch (error) {
       this.#events.failed(error);
     }

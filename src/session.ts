@@ -1,3 +1,4 @@
+import { AsyncResource } from "node:async_hooks";
 import type { Request, Response } from "express";
 import { type EventStream, LiveEventStream } from "./event-stream.js";
 import type { Feed } from "./feed.js";
@@ -34,6 +35,8 @@ export class Session implements Sink, SenderEvents, ConnectionEvents, ShutdownEv
   readonly #sender: Sender;
   readonly #shutdown: Shutdown;
   readonly #ended = new LazySignal();
+  /** Timers, sockets and brokers call from the middle of other requests: hooks and source run as part of this one (AsyncLocalStorage). */
+  readonly #scope = new AsyncResource("EventStream");
   readonly #stream: EventStream;
   readonly #done: (errors: unknown[]) => void;
 
@@ -50,7 +53,7 @@ export class Session implements Sink, SenderEvents, ConnectionEvents, ShutdownEv
     this.#outcome = new Outcome(req, res, settings);
     this.#done = done;
     this.#connection = new Connection(req, res, settings.sendTimeout, this);
-    this.#sender = new Sender(res, settings, this.#connection.writer, this);
+    this.#sender = new Sender(res, settings, this.#connection.writer, this.#scope, this);
     this.#shutdown = new Shutdown(req.socket, settings, this);
     this.#stream = new LiveEventStream(this.#ended, this.#shutdown, lastEventId(req), res);
   }
@@ -82,7 +85,7 @@ export class Session implements Sink, SenderEvents, ConnectionEvents, ShutdownEv
       this.ended();
     } else {
       this.#reader = reader;
-      pump(reader, this.#outlet);
+      pump(reader, this.#outlet, this.#scope);
       // After the source has been asked: it is to have a whole turn.
       inNextTurn(() => this.#openIdle());
     }
@@ -154,7 +157,7 @@ export class Session implements Sink, SenderEvents, ConnectionEvents, ShutdownEv
       return this.#close();
     }
     this.#state = "ending";
-    const isTold = this.#outcome.tellClient(this.#stream, (event) => this.#sender.sendLast(event));
+    const isTold = this.#scope.runInAsyncScope(() => this.#outcome.tellClient(this.#stream, (event) => this.#sender.sendLast(event)));
     this.#letGo();
     if (isTold) this.#connection.writer.end();
     else this.#connection.cutSoon();
@@ -187,8 +190,10 @@ export class Session implements Sink, SenderEvents, ConnectionEvents, ShutdownEv
   #letGo(): void {
     this.#outlet.sink = undefined;
     this.#sender.stop();
-    this.#ended.abort(this.#outcome.reason);
-    void this.#reader?.return();
+    this.#scope.runInAsyncScope(() => {
+      this.#ended.abort(this.#outcome.reason);
+      void this.#reader?.return();
+    });
   }
 
   #close(): void {
@@ -198,7 +203,9 @@ export class Session implements Sink, SenderEvents, ConnectionEvents, ShutdownEv
     this.#shutdown.stop();
     this.#connection.close();
     const figures = this.#sender.figures();
-    if (figures !== undefined) this.#outcome.closed(figures);
-    this.#done(this.#outcome.unhandled);
+    this.#scope.runInAsyncScope(() => {
+      if (figures !== undefined) this.#outcome.closed(figures);
+      this.#done(this.#outcome.unhandled);
+    });
   }
 }

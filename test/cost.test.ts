@@ -1,5 +1,6 @@
 import { createHook } from "node:async_hooks";
 import { ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { eventSource, memoryBroker } from "express-event-source";
 import express from "express";
 import { afterEach, expect, it, vi } from "vitest";
@@ -49,6 +50,35 @@ it("makes no promise for an event but those of a loop that awaits the generator"
   const perEvent = async (promises: typeof looped) => ((await promises(11_000)) - (await promises(1_000))) / 10_000;
   // One for each time that the client has to make room is well below a tenth.
   expect(await perEvent(streamed)).toBeLessThan((await perEvent(looped)) + 0.1);
+});
+
+it("makes no promise for a stream to which a broker gives an event, and writes it in one piece", async () => {
+  const broker = memoryBroker<{ data: string }>();
+  const responses: ServerResponse[] = [];
+  const { port } = await serve(express().get("/", eventSource((_req, stream) => (responses.push(stream.response), broker.subscribe("room", stream)))));
+  const clients = await open(port, 100);
+  const publish = async (data: string) => {
+    await broker.publish("room", { data });
+    await Promise.all(clients.map((client) => client.until(`data: ${data}\n`)));
+  };
+  // The first one has the head to take along.
+  await publish("first");
+  const writes = responses.map(({ socket }) => vi.spyOn(socket as Socket, "write"));
+  // Those of this test, which waits for each client, and some for the publishing itself.
+  const waited = await promisesOf(() => Promise.all(clients.map((client) => client.until("data: first\n"))));
+  expect(await promisesOf(() => publish("second"))).toBeLessThan(waited + 20);
+  expect(writes.map((write) => write.mock.calls.length)).toEqual(responses.map(() => 1));
+  await broker.close();
+});
+
+it("makes no AbortSignal for a stream that is subscribed to a broker", async () => {
+  const made = countAbortControllers();
+  const broker = memoryBroker();
+  const { port } = await serve(express().get("/", eventSource((_req, stream) => broker.subscribe("room", stream))));
+  const [client] = await open(port, 1);
+  client?.socket.resetAndDestroy();
+  await broker.close();
+  expect(made()).toBe(0);
 });
 
 it("keeps three timers for a thousand idle streams: pings, clients that stall, a server that closes", async () => {

@@ -28,6 +28,7 @@ export function memoryBroker<E extends ServerSentEvent = ServerSentEvent>(option
 
 class MemoryBroker<E extends ServerSentEvent> implements Broker<E> {
   readonly #logs: Logs;
+  #isClosed = false;
 
   constructor(logs: Logs) {
     this.#logs = logs;
@@ -58,11 +59,14 @@ class MemoryBroker<E extends ServerSentEvent> implements Broker<E> {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
+    // Who waits is woken first, for what has just been published.
+    await Promise.resolve();
     this.#logs.close();
   }
 
   #open(): Logs {
-    if (this.#logs.isClosed) throw new EventStreamError("ERR_BROKER_CLOSED", "The broker has been closed; close it after everything that publishes or subscribes.");
+    if (this.#isClosed) throw new EventStreamError("ERR_BROKER_CLOSED", "The broker has been closed; close it after everything that publishes or subscribes.");
     return this.#logs;
   }
 }

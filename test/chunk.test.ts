@@ -1,0 +1,175 @@
+import express, { type Request, type RequestHandler, type Response } from "express";
+import { eventSource } from "express-event-source";
+import { OutgoingMessage, ServerResponse } from "node:http";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { RawClient } from "./support/raw-client.js";
+import { serve } from "./support/server.js";
+import { Gate } from "./support/stage.js";
+import { tlsConnection, tlsServer } from "./support/tls.js";
+
+// Where nobody wraps the response, a chunk goes to its socket in one piece. Nobody must be able to tell, and whoever does
+// wrap it must see everything.
+
+afterEach(() => void vi.restoreAllMocks());
+
+/** One event after the other, each when it is asked for. */
+class Tap {
+  res!: Response;
+  #gates: Gate[] = [new Gate()];
+
+  drip(): void {
+    const gate = this.#gates.at(-1) as Gate;
+    this.#gates.push(new Gate());
+    gate.open();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<string> {
+    for (let n = 1; ; n++) {
+      yield `${n} — é`;
+      await (this.#gates[n - 1] as Gate).opened;
+    }
+  }
+}
+
+async function tapped(...middleware: RequestHandler[]): Promise<{ tap: Tap; port: number }> {
+  const tap = new Tap();
+  const keep = (_req: Request, res: Response, next: () => void): void => {
+    tap.res = res;
+    next();
+  };
+  const { port } = await serve(express().get("/", keep, ...middleware, eventSource(() => tap)));
+  return { tap, port };
+}
+
+/** What an event is on the wire, as latin1. */
+function chunk(n: number): string {
+  const frame = Buffer.from(`data: ${n} — é\n\n`).toString("latin1");
+  return `${frame.length.toString(16)}\r\n${frame}\r\n`;
+}
+
+/** The pieces in which the next events reach the socket. */
+function pieces(tap: Tap): unknown[] {
+  const write = vi.spyOn(tap.res.socket!, "write");
+  return write.mock.calls;
+}
+
+const body = (client: RawClient): string => client.received.slice(client.received.indexOf("\r\n\r\n") + 4);
+
+describe("a chunk of a response that nobody wraps", () => {
+  it("goes to the socket in one piece, as Node would frame it", async () => {
+    const { tap, port } = await tapped();
+    const client = new RawClient(port).request("GET", "/");
+    await client.until(chunk(1));
+    const written = pieces(tap);
+    tap.drip();
+    await client.until(chunk(2));
+    expect(written).toEqual([[`10\r\ndata: 2 — é\n\n\r\n`]]);
+    expect(body(client)).toBe(chunk(1) + chunk(2));
+  });
+
+  it("is one over TLS too", async () => {
+    const tap = new Tap();
+    const { port } = await serve(express().get("/", eventSource(() => tap)), await tlsServer());
+    const client = new RawClient(port, tlsConnection(port)).request("GET", "/");
+    await client.until(chunk(1));
+    tap.drip();
+    await client.until(chunk(2));
+    expect(body(client)).toBe(chunk(1) + chunk(2));
+  });
+
+  it("follows what the application has corked", async () => {
+    const { tap, port } = await tapped();
+    const client = new RawClient(port).request("GET", "/");
+    await client.until(chunk(1));
+    tap.res.cork();
+    tap.res.write(": corked\n\n");
+    tap.drip();
+    await new Promise((resolve) => setImmediate(resolve));
+    tap.res.uncork();
+    await client.until("data: 2 ");
+    expect(client.body.slice(client.body.indexOf("\n\n") + 2)).toBe(": corked\n\ndata: 2 — é\n\n");
+  });
+
+  it("follows bytes, and comes before them", async () => {
+    const { port } = await serve(express().get("/", eventSource(["a", Buffer.from("data: b\n\n"), "c", "d", Buffer.from("data: e\n\n"), "f"])));
+    const client = new RawClient(port).request("GET", "/", { Connection: "close" });
+    await client.ended();
+    expect(client.body).toBe("data: a\n\ndata: b\n\ndata: c\n\ndata: d\n\ndata: e\n\ndata: f\n\n");
+  });
+
+  it("waits for its turn where the request is pipelined", async () => {
+    const first = new Tap();
+    const second = new Tap();
+    const { port } = await serve(express().get("/:n", eventSource((req: Request<{ n: string }>) => (req.params.n === "1" ? first : second))));
+    const client = new RawClient(port).request("GET", "/1").request("GET", "/2");
+    await client.until(chunk(1));
+    second.drip();
+    first.drip();
+    await client.until(chunk(2));
+    expect(body(client)).toBe(chunk(1) + chunk(2));
+  });
+
+  it("is not framed for a client of HTTP/1.0", async () => {
+    const { tap, port } = await tapped();
+    const client = new RawClient(port);
+    client.socket.write("GET / HTTP/1.0\r\n\r\n");
+    await client.until("data: 1 ");
+    tap.drip();
+    await client.until("data: 2 ");
+    expect(body(client)).toBe(Buffer.from("data: 1 — é\n\ndata: 2 — é\n\n").toString("latin1"));
+  });
+
+  it("makes room for the next one when the client reads again", async () => {
+    const big = "x".repeat(100_000);
+    const { port } = await serve(express().get("/", eventSource(Array.from({ length: 300 }, (_, n) => `${n} ${big}`))));
+    const client = new RawClient(port);
+    client.socket.pause();
+    client.request("GET", "/", { Connection: "close" });
+    await new Promise((resolve) => client.socket.once("readable", resolve));
+    client.socket.resume();
+    await client.ended();
+    const numbers = client.body.split("\n\n").slice(0, -1).map((frame) => Number(frame.slice(6, frame.indexOf(" ", 6))));
+    expect(numbers).toEqual(Array.from({ length: 300 }, (_, n) => n));
+  });
+});
+
+describe("whoever wraps the response", () => {
+  const wrapping = (seen: string[]) => (_req: Request, res: Response, next: () => void): void => {
+    const write = res.write.bind(res) as (chunk: unknown) => boolean;
+    res.write = (chunk: unknown) => (seen.push(String(chunk)), write(chunk));
+    next();
+  };
+
+  it("sees every chunk", async () => {
+    const seen: string[] = [];
+    const { tap, port } = await tapped(wrapping(seen));
+    const client = new RawClient(port).request("GET", "/");
+    await client.until(chunk(1));
+    tap.drip();
+    await client.until(chunk(2));
+    expect(seen).toEqual(["data: 1 — é\n\n", "data: 2 — é\n\n"]);
+  });
+
+  it("sees every chunk from the moment it does so", async () => {
+    const seen: string[] = [];
+    const { tap, port } = await tapped();
+    const client = new RawClient(port).request("GET", "/");
+    await client.until(chunk(1));
+    tap.drip();
+    await client.until(chunk(2));
+    wrapping(seen)(tap.res.req, tap.res, () => {});
+    tap.drip();
+    await client.until(chunk(3));
+    expect(seen).toEqual(["data: 3 — é\n\n"]);
+  });
+
+  it.each([["every response", OutgoingMessage.prototype], ["every server's response", ServerResponse.prototype]] as const)("sees every chunk where it wraps %s, as tools that watch an application do", async (_what, prototype) => {
+    const write = vi.spyOn(prototype, "write");
+    const { tap, port } = await tapped();
+    const client = new RawClient(port).request("GET", "/");
+    await client.until(chunk(1));
+    tap.drip();
+    await client.until(chunk(2));
+    expect(write.mock.calls.map(([text]) => text as unknown)).toEqual(["data: 1 — é\n\n", "data: 2 — é\n\n"]);
+  });
+});

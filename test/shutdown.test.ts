@@ -2,7 +2,7 @@ import express from "express";
 import { eventSource, type EventSourceOptions, type StreamSummary } from "express-event-source";
 import { getEventListeners, once } from "node:events";
 import { createServer, Server } from "node:http";
-import { type AddressInfo, createServer as createNetServer } from "node:net";
+import { type AddressInfo, createServer as createNetServer, type Socket } from "node:net";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { RawClient } from "./support/raw-client.js";
 import { serve } from "./support/server.js";
@@ -217,10 +217,18 @@ describe("server.close()", () => {
   });
 });
 
+/** A request whose end is still to come: one that has not begun is closed with its server. Returns what sends the rest. */
+async function beginRequest(s: Stage, client: RawClient, connection: "connection" | "secureConnection"): Promise<() => void> {
+  const [socket] = (await once(s.server, connection)) as [Socket];
+  client.socket.write("GET / HTTP/1.1\r\n");
+  await until(() => socket.bytesRead > 0);
+  return () => client.socket.write("Host: 127.0.0.1\r\n\r\n");
+}
+
 describe("a stream that arrives while its server closes", () => {
   const transports = {
-    http: { server: () => createServer(), connection: "connection", client: (s: Stage) => new RawClient(s.port) },
-    https: { server: tlsServer, connection: "secureConnection", client: (s: Stage) => new RawClient(s.port, tlsConnection(s.port)) },
+    http: { server: () => createServer(), connection: "connection" as const, client: (s: Stage) => new RawClient(s.port) },
+    https: { server: tlsServer, connection: "secureConnection" as const, client: (s: Stage) => new RawClient(s.port, tlsConnection(s.port)) },
   };
 
   for (const [name, { server, connection, client }] of Object.entries(transports)) {
@@ -232,9 +240,9 @@ describe("a stream that arrives while its server closes", () => {
       it(`is the server's first, and is answered with 200, retry: ${sent} and the end (${name})`, async () => {
         const s = await stage(endless, retry === undefined ? {} : { retry }, [], await server());
         const c = client(s);
-        await once(s.server, connection);
+        const finish = await beginRequest(s, c, connection);
         const closed = close(s.server);
-        c.request("GET", "/");
+        finish();
         expect(await c.ended()).toMatch(new RegExp(`^HTTP/1.1 200 OK\r\n[^]*\r\nConnection: close\r\n[^]*retry: ${sent}\n\n\r\n0\r\n\r\n$`, "i"));
         expect(c.received).toContain("Content-Type: text/event-stream");
         expect(await closed).toBeLessThan(soon - 1_000);
@@ -246,11 +254,11 @@ describe("a stream that arrives while its server closes", () => {
     it(`is ended with the others (${name})`, async () => {
       const s = await stage(polite, { shutdownGracePeriod: 1_000 }, [], await server());
       const open = client(s).request("GET", "/");
-      const late = client(s);
       await open.until("hello");
-      await until(() => s.sockets.size === 2);
+      const late = client(s);
+      const finish = await beginRequest(s, late, connection);
       const closed = close(s.server);
-      late.request("GET", "/");
+      finish();
       await late.until("retry: 3000");
       expect(await open.ended()).toContain(`data: farewell\n\n${lastChunk}`);
       expect(await closed).toBeLessThan(1_000 + soon);
@@ -260,9 +268,9 @@ describe("a stream that arrives while its server closes", () => {
   it("is answered as ever where endOnServerClose is false", async () => {
     const s = await stage(endless, { endOnServerClose: false });
     const client = new RawClient(s.port);
-    await once(s.server, "connection");
+    const finish = await beginRequest(s, client, "connection");
     s.server.close();
-    client.request("GET", "/");
+    finish();
     await client.until("hello");
     client.socket.destroy();
     await s.hasEnded("disconnected");

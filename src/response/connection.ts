@@ -65,7 +65,8 @@ export class Connection {
       }, compressionPause);
       this.#cancelCut = () => clearInterval(timer);
     } else {
-      this.hangUp();
+      // The response itself may keep what is written until the end of this tick.
+      process.nextTick(() => this.hangUp());
     }
   }
 

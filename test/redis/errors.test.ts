@@ -116,6 +116,21 @@ describeWithRedis("Redis with less than before", (redis) => {
     expect(dataOf(await reader.take(2))).toEqual(["late", "new"]);
   });
 
+  it("is a gap to who was there, where it has come back empty with its clock behind", async () => {
+    const { broker, prefix, client } = open();
+    const reader = await read(broker, "a");
+    // Written when its clock was a minute ahead of what it is now.
+    const lastEventId = `${Date.now() + 60_000}-0`;
+    await client.xAdd(`${prefix}a`, lastEventId, { after: "0-0", text: "old" });
+    await reader.take(1);
+    await redis.kill();
+    await redis.start();
+    // The reader is there before anything new is: no entry of the stream's can tell it.
+    await vi.waitFor(async () => expect(await client.info("clients")).toContain("blocked_clients:1"), 10_000);
+    await broker.publish("a", { data: "new" });
+    expect(await reader.take(2)).toMatchObject([{ event: "gap", data: { lastEventId } }, { data: "new" }]);
+  });
+
   it("is no gap where the key of an idle channel has aged out", async () => {
     const { broker, prefix, client } = open();
     const reader = await read(broker, "a");

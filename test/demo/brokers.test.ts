@@ -70,6 +70,25 @@ describe.runIf(hasChromium)("the panels with a broker in Chromium", { concurrent
     check();
   });
 
+  test("an answer that the server has forgotten is said to be gone, and is not asked for again", async (context) => {
+    const { expect } = context;
+    const { page, requests, check } = await visit(browser, context, { breaks: cut });
+    await page.fill("#answer input", "remember me?");
+    await page.press("#answer input", "Enter");
+    await expect.poll(textOf(page, "#answer .text"), patiently).toContain("You asked");
+    await page.click("#trouble [data-restart]");
+    await expect.poll(textOf(page, "#answer .verdict"), patiently).toContain("started anew");
+    const before = requests.filter((request) => request.startsWith("GET /answer/")).length;
+    await page.reload();
+    await expect.poll(textOf(page, "#answer .verdict"), patiently).toContain("This answer is gone");
+    // Where the browser meant to come back, it would be "reconnecting".
+    expect(await page.getAttribute("#answer", "data-state")).toBe("ended");
+    expect(await page.isVisible("#answer a")).toBe(false);
+    expect(await textOf(page, "#answer .wire pre")()).toContain("← 204 No Content");
+    expect(requests.filter((request) => request.startsWith("GET /answer/")).slice(before)).toHaveLength(1);
+    check();
+  });
+
   test("a lost connection loses no tick, and a server that starts anew says gap", async (context) => {
     const { expect } = context;
     const { page, log, check } = await visit(browser, context, { breaks: cut });

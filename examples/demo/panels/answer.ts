@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import express, { type Request, type Response, Router } from "express";
-import { eventSource } from "express-event-source";
+import { eventSource, type PublishedEvent } from "express-event-source";
 import { complete } from "../model.js";
 import type { PanelTools } from "../panel.js";
 import { texts } from "../texts.js";
@@ -9,17 +9,30 @@ async function* tokens(prompt: string, signal: AbortSignal) {
   for await (const token of complete(prompt, signal)) yield { data: token };
 }
 
+/** Ends where events are missing, so that a client to which nothing has been sent gets 204. */
+async function* untilGap(events: AsyncIterable<PublishedEvent>) {
+  for await (const event of events) {
+    if (event.id === undefined) return;
+    yield event;
+  }
+}
+
 export function answerPanel({ broker, run }: PanelTools): Router {
   return Router()
     // The answer is made whether anyone watches or not, and its channel ends with it.
-    .post("/", express.json(), texts({ prompt: 200 }), (req: Request, res: Response) => {
-      const id = randomUUID();
-      run((signal) => broker.publishAll(`answer:${id}`, tokens(req.body.prompt, signal)));
-      res.status(201).json({ id });
+    .post("/", express.json(), texts({ prompt: 200 }), async (req: Request, res: Response) => {
+      const name = randomUUID();
+      const { prompt } = req.body;
+      const asked = await broker.publish(`answer:${name}`, { event: "asked", data: prompt });
+      run((signal) => broker.publishAll(`answer:${name}`, tokens(prompt, signal)));
+      res.status(201).json({ id: `${name}.${asked}` });
     })
     // Any tab, any number of times: from its Last-Event-ID, else from the start; 204 when it has everything.
-    .get("/:id", eventSource<{ id: string }>(
-      (req, stream) => broker.subscribe(`answer:${req.params.id}`, { ...stream, from: "start" }),
-      { retry: 500 },
-    ));
+    .get("/:id", eventSource<{ id: string }>(async (req, stream) => {
+      // An answer that is gone, or never was, has not its first event either, and the broker says so at once.
+      const [name, asked] = req.params.id.split(".");
+      const { lastEventId = asked || "unknown" } = stream;
+      const events = await broker.subscribe(`answer:${name}`, { ...stream, lastEventId });
+      return stream.lastEventId === undefined ? untilGap(events) : events;
+    }, { retry: 500 }));
 }

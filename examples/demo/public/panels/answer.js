@@ -15,6 +15,7 @@ export function answer(panel) {
     link.hidden = false;
     link.href = `#answer=${id}`;
     text.textContent = "";
+    verdict.textContent = "";
     ids = [];
     panel.open(panel.wire.watch(`/answer/${id}`), {
       message: (event) => {
@@ -26,7 +27,11 @@ export function answer(panel) {
         panel.close("ended");
         judge(". The server has started anew, and the rest is gone.");
       },
-      stopped: () => judge(". The server said 204: that was all."),
+      stopped: () => {
+        if (ids.length > 0) return judge(". The server said 204: that was all.");
+        link.hidden = true;
+        verdict.textContent = "This answer is gone: the server does not know it any more. Ask again for another one.";
+      },
     });
   }
 
@@ -41,6 +46,6 @@ export function answer(panel) {
     }
   });
 
-  const [, id] = /^#answer=([\w-]+)$/.exec(location.hash) ?? [];
+  const [, id] = /^#answer=([\w.-]+)$/.exec(location.hash) ?? [];
   if (id !== undefined) watch(id);
 }

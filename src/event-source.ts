@@ -69,7 +69,14 @@ export function eventSource(source: unknown, options: unknown = {}): Handler<unk
   return function eventSourceHandler(req, res, next) {
     return new Promise((resolve) => {
       const done = (errors: unknown[]): void => {
-        if (errors.length > 0) next(forNext(errors));
+        try {
+          if (errors.length > 0) next(forNext(errors));
+        } catch (error) {
+          // Not here, where other streams may be waiting for their turn.
+          queueMicrotask(() => {
+            throw error;
+          });
+        }
         resolve();
       };
       try {

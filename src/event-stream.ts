@@ -1,5 +1,5 @@
 import type { Response } from "express";
-import { HasLazySignal, type LazySignal, lazySignalOf } from "./lazy-signal.js";
+import { HasLazySignal, type LazySignal } from "./lazy-signal.js";
 
 /** One stream, as its source function sees it. */
 export interface EventStream {
@@ -33,7 +33,7 @@ export class LiveEventStream extends HasLazySignal implements EventStream {
   readonly #shutdown: { readonly signal: AbortSignal };
 
   static readonly #accessors: PropertyDescriptorMap & ThisType<LiveEventStream> = {
-    signal: { enumerable: true, get() { return lazySignalOf(this)?.signal; } },
+    signal: HasLazySignal.signalAccessor,
     shutdown: { enumerable: true, get() { return this.#shutdown.signal; } },
   };
 

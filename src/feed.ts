@@ -22,9 +22,16 @@ export abstract class Feed<T> implements AsyncIterableIterator<T, undefined> {
   /** Ends it, whatever is there, and wakes who waits. */
   abstract finish(): void;
 
-  /** Calls `ready` once, when it is worth reading again. */
+  /** Calls `ready` once, when it is worth reading again. It is in the middle of a `publish`: nothing of the application's may run. */
   wait(ready: () => void): void {
-    this.#ready = ready;
+    const others = this.#ready;
+    this.#ready =
+      others === undefined
+        ? ready
+        : () => {
+            others();
+            ready();
+          };
   }
 
   /** Whether somebody waits. */

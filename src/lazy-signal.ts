@@ -56,6 +56,14 @@ const none: readonly AbortListener[] = [];
 export class HasLazySignal {
   readonly #lazySignal: LazySignal;
 
+  /** For a property of the object's own: what inherits from the object, or stands in for it, has no signal of its own, and must not seem to. */
+  protected static readonly signalAccessor: PropertyDescriptor & ThisType<HasLazySignal> = {
+    enumerable: true,
+    get() {
+      return this.#lazySignal.signal;
+    },
+  };
+
   constructor(lazySignal: LazySignal) {
     this.#lazySignal = lazySignal;
   }

@@ -83,15 +83,32 @@ class FeedPump {
   #move(): void {
     while (this.#outlet.sink !== undefined) {
       const result = this.#feed.read();
-      if (result === undefined) return this.#feed.wait(this.#goOn);
+      if (result === undefined) return this.#feed.wait(this.#woken);
       if (result.done === true) return this.#outlet.sink?.ended();
       let room = this.#outlet.sink?.send(result.value);
       const previous = this.#turn;
       this.#turn = currentTurn();
       if (room === undefined && this.#turn === previous && isTurnSpent()) room = nextTurn();
-      if (room !== undefined) return void room.then(this.#goOn);
+      if (room !== undefined) return void room.then(this.#woken);
     }
   }
 
-  readonly #goOn = (): void => this.#scope.runInAsyncScope(() => this.run());
+  readonly #woken = (): void => runSoon(this);
+
+  runInScope(): void {
+    this.#scope.runInAsyncScope(() => this.run());
+  }
+}
+
+let woken: FeedPump[] = [];
+
+/** Runs those who were woken together, as soon as whoever woke them is done. */
+function runSoon(pump: FeedPump): void {
+  if (woken.push(pump) === 1) queueMicrotask(runAll);
+}
+
+function runAll(): void {
+  const pumps = woken;
+  woken = [];
+  for (const pump of pumps) pump.runInScope();
 }

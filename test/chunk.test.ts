@@ -1,10 +1,10 @@
 import express, { type Request, type RequestHandler, type Response } from "express";
 import { eventSource } from "express-event-source";
-import { OutgoingMessage, ServerResponse } from "node:http";
+import { OutgoingMessage, type Server, ServerResponse } from "node:http";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { RawClient } from "./support/raw-client.js";
 import { serve } from "./support/server.js";
-import { Gate } from "./support/stage.js";
+import { Gate, until } from "./support/stage.js";
 import { tlsConnection, tlsServer } from "./support/tls.js";
 
 // Where nobody wraps the response, a chunk goes to its socket in one piece. Nobody must be able to tell, and whoever does
@@ -31,14 +31,14 @@ class Tap {
   }
 }
 
-async function tapped(...middleware: RequestHandler[]): Promise<{ tap: Tap; port: number }> {
+async function tapped(...middleware: RequestHandler[]): Promise<{ tap: Tap; port: number; server: Server }> {
   const tap = new Tap();
   const keep = (_req: Request, res: Response, next: () => void): void => {
     tap.res = res;
     next();
   };
-  const { port } = await serve(express().get("/", keep, ...middleware, eventSource(() => tap)));
-  return { tap, port };
+  const { port, server } = await serve(express().get("/", keep, ...middleware, eventSource(() => tap)));
+  return { tap, port, server };
 }
 
 /** What an event is on the wire, as latin1. */
@@ -119,6 +119,22 @@ describe("a chunk of a response that nobody wraps", () => {
     expect(body(client)).toBe(Buffer.from("data: 1 — é\n\ndata: 2 — é\n\n").toString("latin1"));
   });
 
+  it("harms nothing that is on its way to a client that sends no more", async () => {
+    const errors: Error[] = [];
+    const { tap, port, server } = await tapped();
+    server.on("clientError", (error) => errors.push(error));
+    const client = new RawClient(port).request("GET", "/");
+    await client.until(chunk(1));
+    const { socket } = tap.res;
+    // The server's side ends with it: what is written from now on has nowhere to go.
+    socket?.on("end", () => tap.drip());
+    client.socket.end();
+    await client.ended();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(errors).toEqual([]);
+    expect(body(client).startsWith(chunk(1))).toBe(true);
+  });
+
   it("makes room for the next one when the client reads again", async () => {
     const big = "x".repeat(100_000);
     const { port } = await serve(express().get("/", eventSource(Array.from({ length: 300 }, (_, n) => `${n} ${big}`))));
@@ -161,6 +177,30 @@ describe("whoever wraps the response", () => {
     tap.drip();
     await client.until(chunk(3));
     expect(seen).toEqual(["data: 3 — é\n\n"]);
+  });
+
+  it("and keeps the first chunk for later is not overtaken, even when it has gone", async () => {
+    let isHeld = false;
+    let release = (): void => {};
+    const { tap, port } = await tapped((_req, res, next) => {
+      const write = res.write.bind(res) as (chunk: string) => boolean;
+      res.write = ((text: string) => {
+        // The head is made, but not sent.
+        res.writeHead(200);
+        release = () => write(text);
+        isHeld = true;
+        delete (res as Partial<Response>).write;
+        return true;
+      }) as typeof res.write;
+      next();
+    });
+    const client = new RawClient(port).request("GET", "/");
+    await until(() => isHeld);
+    tap.drip();
+    await client.until("data: 2");
+    release();
+    await client.until("data: 1");
+    expect(client.received).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
   });
 
   it.each([["every response", OutgoingMessage.prototype], ["every server's response", ServerResponse.prototype]] as const)("sees every chunk where it wraps %s, as tools that watch an application do", async (_what, prototype) => {

@@ -24,7 +24,7 @@ export class Log {
   touched: number = performance.now();
 
   readonly #waiting = new Set<Waiter>();
-  #isWaking = false;
+  #isTrimming = false;
   /** The sequence of its newest entry. */
   last: number;
 
@@ -55,22 +55,33 @@ export class Log {
     this.#waiting.delete(waiter);
   }
 
-  /** Wakes who waits, soon: none of their code runs inside of `publish`, which they may call themselves. */
   wake(): void {
-    if (this.#isWaking) return;
-    this.#isWaking = true;
-    queueMicrotask(() => {
-      this.#isWaking = false;
-      for (const waiter of this.#waiting) waiter.wake();
-    });
+    for (const waiter of this.#waiting) waiter.wake();
   }
 
   append(entry: Entry): void {
     this.touched = entry.at;
     this.last = entry.sequence;
     this.#entries.push(entry);
-    if (this.#entries.length - this.#first > this.#history.maxEvents) this.#drop();
-    this.expire(entry.at);
+    const isWatched = this.isWatched;
+    this.wake();
+    if (isWatched) this.#trimSoon();
+    else if (!this.#isTrimming) this.#trim();
+  }
+
+  /** After those who are woken have had what is there: in one run of the application more may come than the log holds. */
+  #trimSoon(): void {
+    if (this.#isTrimming) return;
+    this.#isTrimming = true;
+    queueMicrotask(() => {
+      this.#isTrimming = false;
+      this.#trim();
+    });
+  }
+
+  #trim(): void {
+    while (this.#entries.length - this.#first > this.#history.maxEvents) this.#drop();
+    this.expire(this.touched);
   }
 
   /** Lets go of what is too old. */

@@ -53,7 +53,6 @@ export class Logs {
     const entry = { sequence, at: performance.now(), event: publishedEvent(id, parts) };
     this.sequence = sequence;
     log.append(entry);
-    log.wake();
     return id;
   }
 

@@ -25,10 +25,10 @@ const done: Result = { done: true, value: undefined };
 /**
  * A cursor in the logs of its channels. It has no queue: it looks for its next event when it is asked.
  *
- *     reading --nothing there--> waiting --an event, or an end--> reading
- *        '---- everything read and ended, signal, return(), close ---^--> over
+ *     new --first read--> reading --nothing there--> listening --read no further--> reading
+ *      '------ everything read and ended, signal, return(), close -----^--> over
  *
- * The logs know it only while it waits: one that is dropped is garbage.
+ * The logs know it only while it listens, and its signal from the first read on: one that is dropped before is garbage.
  */
 export class Subscription extends Feed<PublishedEvent> implements Waiter {
   readonly #logs: Logs;
@@ -37,7 +37,7 @@ export class Subscription extends Feed<PublishedEvent> implements Waiter {
   /** None when it is over. */
   #places: Place[];
   #lastEventId: string | undefined;
-  #state: "new" | "reading" | "waiting" = "new";
+  #state: "new" | "reading" | "listening" | "over" = "new";
 
   constructor(logs: Logs, channels: readonly string[], { lastEventId, from, signal, onGap }: Beginning) {
     super();
@@ -54,7 +54,7 @@ export class Subscription extends Feed<PublishedEvent> implements Waiter {
 
   read(): Result | undefined {
     if (this.#logs.isClosed) this.finish();
-    else if (this.#state === "new") this.#begin();
+    if (this.#state === "new") this.#begin();
     let next: Entry | undefined;
     let isMissing = false;
     for (const place of this.#places) {
@@ -81,7 +81,7 @@ export class Subscription extends Feed<PublishedEvent> implements Waiter {
       this.finish();
       return done;
     }
-    this.#stay();
+    this.#listen();
     return undefined;
   }
 
@@ -109,21 +109,21 @@ export class Subscription extends Feed<PublishedEvent> implements Waiter {
   }
 
   /** Has the logs wake it. */
-  #stay(): void {
-    if (this.#state === "waiting") return;
-    this.#state = "waiting";
+  #listen(): void {
+    if (this.#state === "listening") return;
+    this.#state = "listening";
     for (const { log } of this.#places) log.wait(this);
   }
 
   #leave(): void {
-    if (this.#state !== "waiting") return;
+    if (this.#state !== "listening") return;
     this.#state = "reading";
     for (const { log } of this.#places) log.leave(this);
   }
 
   override wake(): void {
     super.wake();
-    // Who reads on stays.
+    // Who reads on listens on.
     if (!this.isAwaited) this.#leave();
   }
 
@@ -133,8 +133,10 @@ export class Subscription extends Feed<PublishedEvent> implements Waiter {
   }
 
   finish(): void {
+    if (this.#state === "over") return;
     this.#signal?.removeEventListener("abort", this);
     this.#leave();
+    this.#state = "over";
     this.#places = [];
     super.wake();
   }

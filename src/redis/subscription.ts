@@ -58,12 +58,15 @@ export class Subscription extends Feed<PublishedEvent> {
     this.#lastEventId = lastEventId;
     this.#signal = signal;
     this.#onGap = onGap;
-    if (signal?.aborted === true) this.finish();
-    else signal?.addEventListener("abort", this, { once: true });
   }
 
   #join(): void {
+    if (this.#signal?.aborted === true) {
+      this.finish();
+      return;
+    }
     this.#state = "reading";
+    this.#signal?.addEventListener("abort", this, { once: true });
     const wake = (): void => this.wake();
     for (const place of this.#places) {
       if (!place.isOver) this.#cursors.set(place.key, new Cursor(this.#readers.join(this, place), place.position, wake));

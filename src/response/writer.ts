@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { responseEnded } from "../errors.js";
-import { type Flushable, writeChunk, writeThrough } from "./chunk.js";
+import { type Flushable, isBare, writeChunk, writeThrough } from "./chunk.js";
 import { StallWatch, type Watched } from "./stall-watch.js";
 
 /** Frames that are ready at once leave joined, up to this many characters: the measure of Node's own high-water mark. */
@@ -34,6 +34,8 @@ export class FrameWriter implements Watched {
   #joined = "";
   /** The last bytes that were given as they are, as latin1, as many as a blank line has; none since a whole frame. */
   #tail = "";
+  /** Whether the head went out through nobody's hands. */
+  #isBare = false;
   #resume: (() => void) | undefined;
 
   constructor(res: ServerResponse, sendTimeout: number | false, events: WriterEvents) {
@@ -135,13 +137,14 @@ export class FrameWriter implements Watched {
 
   #send(chunk: string | Uint8Array): void {
     const length = Buffer.byteLength(chunk);
-    // The first one takes the head along.
+    // The first one takes the head along. Whoever wraps that one may keep it for later.
     const isFirst = this.bytes === 0;
+    if (isFirst) this.#isBare = isBare(this.#res);
     this.bytes += length;
     try {
       // A write after the end would be an uncaught error of the process.
       if (this.#res.writableEnded) throw responseEnded();
-      const hasRoom = isFirst ? writeThrough(this.#res, chunk) : writeChunk(this.#res, chunk, length);
+      const hasRoom = isFirst || !this.#isBare ? writeThrough(this.#res, chunk) : writeChunk(this.#res, chunk, length);
       if (!hasRoom) this.#state = "draining";
     } catch (error) {
       this.#events.broken(error);

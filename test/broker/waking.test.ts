@@ -85,3 +85,96 @@ describe("a stream that is woken", () => {
     expect(clients.map(numbers)).toEqual(clients.map(() => [1]));
   });
 });
+
+describe("a burst that is longer than the history", () => {
+  const values = async (...publishing: ((broker: ReturnType<typeof memoryBroker<Message>>) => Promise<void>)[]) => {
+    const broker = memoryBroker<Message>({ history: { maxEvents: 1 } });
+    const { port } = await serve(
+      express()
+        .get("/direct", eventSource((_req, stream) => broker.subscribe("room", stream)))
+        .get("/generator", eventSource(async function* (_req, stream) {
+          yield* await broker.subscribe("room", stream);
+        })),
+    );
+    const clients = ["/direct", "/generator"].map((path) => new RawClient(port).request("GET", path));
+    await Promise.all(clients.map((client) => client.until("\r\n\r\n")));
+    for (const publish of publishing) await publish(broker);
+    await Promise.all(clients.map((client) => client.until("data: 5\n")));
+    await broker.close();
+    return clients.map(numbers);
+  };
+
+  it("reaches who waits in full, published in one run or one after the other", async () => {
+    const inOneRun = async (broker: ReturnType<typeof memoryBroker<Message>>) => {
+      await Promise.all([broker.publish("room", { data: 1 }), broker.publish("room", { data: 2 })]);
+      await new Promise((resolve) => setImmediate(resolve));
+    };
+    const oneByOne = async (broker: ReturnType<typeof memoryBroker<Message>>) => {
+      for (const data of [3, 4, 5]) await broker.publish("room", { data });
+    };
+    expect(await values(inOneRun, oneByOne)).toEqual([[1, 2, 3, 4, 5], [1, 2, 3, 4, 5]]);
+  });
+});
+
+describe("a subscription that is read by hand and then given to eventSource", () => {
+  it("gives each event once, to whoever asked first", async () => {
+    const broker = memoryBroker<Message>();
+    let first: Promise<IteratorResult<PublishedEvent<Message>>> | undefined;
+    const { port } = await serve(
+      express().get(
+        "/",
+        eventSource(async (_req, stream) => {
+          const subscription = await broker.subscribe("room", stream);
+          first = subscription[Symbol.asyncIterator]().next();
+          return subscription;
+        }),
+      ),
+    );
+    const client = new RawClient(port).request("GET", "/");
+    await client.until("\r\n\r\n");
+    await broker.publish("room", { data: 1 });
+    await broker.publish("room", { data: 2 });
+    await client.until("data: 2");
+    expect((await first)?.value).toMatchObject({ data: 1 });
+    expect(numbers(client)).toEqual([2]);
+    await broker.close();
+  });
+});
+
+describe("a next() that throws", () => {
+  it("harms no stream that waits for the same event", async () => {
+    const uncaught: unknown[] = [];
+    const others = process.listeners("uncaughtException");
+    process.removeAllListeners("uncaughtException");
+    process.on("uncaughtException", (error) => uncaught.push(error));
+    const broker = memoryBroker<Message>();
+    const app = express();
+    app.use((req, res, next) => {
+      if (req.query["fails"] !== undefined) {
+        res.write = () => {
+          throw new Error("write fails");
+        };
+      }
+      next();
+    });
+    app.get("/", (req, res) => {
+      void eventSource((_req, stream) => broker.subscribe("room", stream))(req, res, (error: unknown) => {
+        throw error;
+      });
+    });
+    const { port } = await serve(app);
+    const failing = new RawClient(port).request("GET", "/?fails");
+    await failing.until("\r\n\r\n");
+    const client = new RawClient(port).request("GET", "/");
+    await client.until("\r\n\r\n");
+    await broker.publish("room", { data: 1 });
+    await broker.publish("room", { data: 2 });
+    await client.until("data: 2");
+    await until(() => uncaught.length > 0);
+    process.removeAllListeners("uncaughtException");
+    for (const listener of others) process.on("uncaughtException", listener);
+    expect(uncaught).toEqual([expect.objectContaining({ message: "write fails" })]);
+    expect(numbers(client)).toEqual([1, 2]);
+    await broker.close();
+  });
+});

@@ -37,5 +37,5 @@ export function writeChunk(res: Flushable, chunk: string | Uint8Array, length: n
 
 /** Whether what the response is given is sent at once, as chunks: nothing is held back in it, and the socket takes more. */
 function leadsStraightTo(socket: Socket, res: ServerResponse): boolean {
-  return res.chunkedEncoding && socket.writable && res.writableCorked === 0 && res.writableLength === socket.writableLength;
+  return res.chunkedEncoding && socket.writable && res.writableLength === socket.writableLength;
 }

@@ -1,21 +1,12 @@
-import type { Browser } from "playwright-core";
-import { afterAll, beforeAll, describe, test } from "vitest";
-import { hasChromium, launchChromium } from "./chromium.js";
-import { patiently, textOf, visit } from "./visit.js";
+import { test } from "vitest";
+import { patiently, textOf, type Visitor } from "./visit.js";
 
 const cut = /ERR_INCOMPLETE_CHUNKED_ENCODING/;
 
-let browser: Browser;
-
-describe.runIf(hasChromium)("the first four panels in Chromium", { concurrent: true, timeout: 90_000 }, () => {
-  beforeAll(async () => {
-    browser = await launchChromium();
-  });
-  afterAll(() => browser?.close());
-
+export function streamTests(visit: Visitor): void {
   test("numbers arrive, and a named event ends them", async (context) => {
     const { expect } = context;
-    const { page, requests, check } = await visit(browser, context);
+    const { page, requests, check } = await visit(context);
     await page.click("#numbers button");
     await expect.poll(textOf(page, "#numbers .numbers"), patiently).toBe("12345done: 1 to 5");
     const wire = await textOf(page, "#numbers .wire pre")();
@@ -27,7 +18,7 @@ describe.runIf(hasChromium)("the first four panels in Chromium", { concurrent: t
 
   test("a ping is on the wire, and the page does not see it", async (context) => {
     const { expect } = context;
-    const { page, check } = await visit(browser, context);
+    const { page, check } = await visit(context);
     await page.click("#ping button");
     await expect.poll(textOf(page, "#ping [data-seen-events]"), patiently).toBe("1");
     await expect.poll(async () => Number(await textOf(page, "#ping [data-wire-pings]")()), patiently).toBeGreaterThan(1);
@@ -38,7 +29,7 @@ describe.runIf(hasChromium)("the first four panels in Chromium", { concurrent: t
 
   test("Stop ends the generator that a POST has started", async (context) => {
     const { expect } = context;
-    const { page, log, check } = await visit(browser, context);
+    const { page, log, check } = await visit(context);
     await page.fill("#tokens input", "Is <b>this</b> bold?");
     await page.press("#tokens input", "Enter");
     await expect.poll(textOf(page, "#tokens .text"), patiently).toContain("You asked: “Is <b>this</b> bold?”.\n\nAn event");
@@ -50,7 +41,7 @@ describe.runIf(hasChromium)("the first four panels in Chromium", { concurrent: t
 
   test("a stream that is cut goes on after the last event ID, and 204 stops it", async (context) => {
     const { expect } = context;
-    const { page, requests, check } = await visit(browser, context, { breaks: cut });
+    const { page, requests, check } = await visit(context, { breaks: cut });
     await page.click("#resume button >> text=Start");
     await page.locator("#resume .parts li").nth(4).waitFor();
     await page.click("#resume button >> text=Kill");
@@ -66,7 +57,7 @@ describe.runIf(hasChromium)("the first four panels in Chromium", { concurrent: t
 
   test("a stream too many waits until another gives its connection back", async (context) => {
     const { expect } = context;
-    const { page, check } = await visit(browser, context);
+    const { page, check } = await visit(context);
     for (const id of ["ping", "prices", "trouble"]) await page.click(`#${id} [data-toggle]`);
     await expect.poll(textOf(page, "#connections"), patiently).toContain("5 of 6");
     await page.click("#chat [data-toggle]");
@@ -75,4 +66,4 @@ describe.runIf(hasChromium)("the first four panels in Chromium", { concurrent: t
     await page.waitForSelector("#chat[data-state=open]");
     check();
   });
-});
+}

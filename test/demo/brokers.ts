@@ -1,23 +1,15 @@
 /// <reference lib="dom" />
-import type { Browser, Page } from "playwright-core";
-import { afterAll, beforeAll, describe, test } from "vitest";
+import type { Page } from "playwright-core";
+import { test } from "vitest";
 import { complete } from "../../examples/demo/model.js";
-import { hasChromium, launchChromium } from "./chromium.js";
-import { patiently, textOf, visit } from "./visit.js";
+import { patiently, textOf, type Visitor } from "./visit.js";
 
 const cut = /ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE/;
 
-let browser: Browser;
-
-describe.runIf(hasChromium)("the panels with a broker in Chromium", { concurrent: true, timeout: 90_000 }, () => {
-  beforeAll(async () => {
-    browser = await launchChromium();
-  });
-  afterAll(() => browser?.close());
-
+export function brokerTests(visit: Visitor): void {
   test("tabs share the chart's prices, and a new tab gets the past first", async (context) => {
     const { expect } = context;
-    const { page, requests, openTab, check } = await visit(browser, context);
+    const { page, requests, openTab, check } = await visit(context);
     await page.click("#prices [data-toggle]");
     await expect.poll(textOf(page, "#prices .latest"), patiently).toMatch(/^Ash [\d.]+ +Birch [\d.]+ +Cedar [\d.]+$/);
     const firstId = /id: (\S+)/.exec(await textOf(page, "#prices .wire pre")())?.[1];
@@ -33,7 +25,7 @@ describe.runIf(hasChromium)("the panels with a broker in Chromium", { concurrent
 
   test("what is said in a room arrives in it as it is, and in no other", async (context) => {
     const { expect } = context;
-    const { page, openTab, check } = await visit(browser, context);
+    const { page, openTab, check } = await visit(context);
     const tab = await openTab();
     await tab.selectOption("#chat select", "kitchen");
     await tab.click("#chat [data-toggle]");
@@ -54,14 +46,17 @@ describe.runIf(hasChromium)("the panels with a broker in Chromium", { concurrent
 
   test("an answer is complete in both tabs after a reload in its middle", async (context) => {
     const { expect } = context;
-    const { page, openTab, check } = await visit(browser, context);
+    // It takes as long as the answer itself.
+    const expected = wholeAnswer("twice?");
+    expected.catch(() => {});
+    const { page, openTab, check } = await visit(context);
     await page.fill("#answer input", "twice?");
     await page.press("#answer input", "Enter");
     await page.waitForSelector("#answer a:not([hidden])");
     const tab = await openTab(await page.$eval("#answer a", (link) => (link as HTMLAnchorElement).href));
     await expect.poll(textOf(page, "#answer .text"), patiently).toContain("An event stream");
     await page.reload();
-    const [tokens, whole] = await wholeAnswer("twice?");
+    const [tokens, whole] = await expected;
     for (const one of [page, tab]) {
       await expect.poll(textOf(one, "#answer .verdict"), patiently).toBe(`${tokens} tokens, 0 twice. The server said 204: that was all.`);
       expect(await textOf(one, "#answer .text")()).toBe(whole);
@@ -72,7 +67,7 @@ describe.runIf(hasChromium)("the panels with a broker in Chromium", { concurrent
 
   test("an answer that the server has forgotten is said to be gone, and is not asked for again", async (context) => {
     const { expect } = context;
-    const { page, requests, check } = await visit(browser, context, { breaks: cut });
+    const { page, requests, check } = await visit(context, { breaks: cut });
     await page.fill("#answer input", "remember me?");
     await page.press("#answer input", "Enter");
     await expect.poll(textOf(page, "#answer .text"), patiently).toContain("You asked");
@@ -91,7 +86,7 @@ describe.runIf(hasChromium)("the panels with a broker in Chromium", { concurrent
 
   test("a lost connection loses no tick, and a server that starts anew says gap", async (context) => {
     const { expect } = context;
-    const { page, log, check } = await visit(browser, context, { breaks: cut });
+    const { page, log, check } = await visit(context, { breaks: cut });
     await page.click("#trouble [data-toggle]");
     await page.locator("#trouble .ticks li").nth(1).waitFor();
     await page.click("#trouble [data-kill]");
@@ -107,14 +102,14 @@ describe.runIf(hasChromium)("the panels with a broker in Chromium", { concurrent
 
   test("the server cuts a client that has stopped reading", async (context) => {
     const { expect } = context;
-    const { page, log, check } = await visit(browser, context, { breaks: cut });
+    const { page, log, check } = await visit(context, { breaks: cut });
     await page.click("#trouble [data-stall]");
     await expect.poll(() => log.join("\n"), patiently).toContain('trouble: the flood ended, reason "timeout"');
     await expect.poll(textOf(page, "#trouble .verdict"), patiently).toContain("has cut the client");
     await expect.poll(textOf(page, "#connections"), patiently).toContain("1 of 6");
     check();
   });
-});
+}
 
 function items(page: Page): Promise<string[]> {
   return page.$$eval("#trouble .ticks li", (found) => found.map((item) => item.textContent ?? ""));
@@ -123,7 +118,7 @@ function items(page: Page): Promise<string[]> {
 /** The number of the answer's tokens, and their text. */
 async function wholeAnswer(prompt: string): Promise<[number, string]> {
   const tokens: string[] = [];
-  for await (const token of complete(prompt, AbortSignal.timeout(15_000))) tokens.push(token);
+  for await (const token of complete(prompt, AbortSignal.timeout(patiently.timeout))) tokens.push(token);
   return [tokens.length, tokens.join("")];
 }
 

@@ -288,6 +288,7 @@ describe.concurrent("broker", () => {
     expect(words(rest.text)).toBe("asked: Why? It scatters.");
     const last = whole.text.match(/(?<=id: ).*/g)?.at(-1) as string;
     expect((await curl(path, { headers: { "Last-Event-ID": last } })).response.status).toBe(204);
+    expect((await curl("/answers/unknown")).response.status).toBe(204);
   });
 
   test("filter: only what passes, rewritten, under the broker's ids", async () => {

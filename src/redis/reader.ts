@@ -3,7 +3,7 @@ import type { EventStreamError } from "../errors.js";
 import { backOff } from "./backoff.js";
 import { isFinal, type RedisClient } from "./client.js";
 import { Connection } from "./connection.js";
-import { before, compareIds, type RawEntry, readEntry, timeOf } from "./entry.js";
+import { before, compareIds, isBefore, type RawEntry, readEntry, timeOf } from "./entry.js";
 import type { Store } from "./store.js";
 import type { Tail } from "./tail.js";
 
@@ -107,11 +107,25 @@ export class Reader {
     const clock = connection.ask(this.#timeout, ["TIME"]);
     const replies = (await Promise.all(newest)) as RawEntry[][];
     const now = Number(((await clock) as [seconds: string, microseconds: string])[0]) * 1_000;
-    unsure.forEach((tail, index) => {
+    for (const [index, tail] of unsure.entries()) {
       // Where the key is gone too, a clock that is behind would give new entries IDs from before.
       const last = replies[index]?.[0]?.[0] ?? (now <= timeOf(tail.last) - 1_000 ? before(now) : tail.last);
-      if (compareIds(last, tail.last) < 0) tail.rewind(last);
-    });
+      if (compareIds(last, tail.last) >= 0) continue;
+      const isOlder = isBefore(last) || compareIds(last, tail.floor) <= 0;
+      tail.rewind(isOlder ? last : await this.#lastShared(connection, tail));
+    }
+  }
+
+  /** The newest entry that Redis still has and that has been read here: what comes after it there is new. */
+  async #lastShared(connection: Connection, tail: Tail): Promise<string> {
+    for (let end = "+"; ; ) {
+      const page = (await connection.ask(this.#timeout, ["XREVRANGE", tail.key, end, `(${tail.floor}`, "COUNT", String(batchSize)])) as RawEntry[];
+      const shared = page.find(([id]) => tail.has(id));
+      if (shared !== undefined) return shared[0];
+      const oldest = page.at(-1);
+      if (oldest === undefined) return tail.floor;
+      end = `(${oldest[0]}`;
+    }
   }
 
   async #read(connection: Connection): Promise<void> {

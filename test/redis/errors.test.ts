@@ -131,6 +131,26 @@ describeWithRedis("Redis with less than before", (redis) => {
     expect(await reader.take(2)).toMatchObject([{ event: "gap", data: { lastEventId } }, { data: "new" }]);
   });
 
+  it("is a gap and then everything that Redis holds, where it was written to before the reader came back", async () => {
+    const { broker, prefix, client } = open();
+    const reader = await read(broker, "a");
+    const [shared, lost] = [`${Date.now() + 50_000}-0`, `${Date.now() + 60_000}-0`];
+    await client.xAdd(`${prefix}a`, shared, { after: "0-0", text: "shared" });
+    await client.xAdd(`${prefix}a`, lost, { after: shared, text: "lost" });
+    await reader.take(2);
+    // In one step: as a replica that lagged and had become the master before anybody was connected to it.
+    const [one, two] = [`${Date.now() + 51_000}-0`, `${Date.now() + 52_000}-0`];
+    await client
+      .multi()
+      .xDel(`${prefix}a`, lost)
+      .xSetId(`${prefix}a`, shared)
+      .xAdd(`${prefix}a`, one, { after: shared, text: "new 1" })
+      .xAdd(`${prefix}a`, two, { after: one, text: "new 2" })
+      .exec();
+    await dropReaders(client);
+    expect(dataOf(await reader.take(3))).toEqual(["gap", "new 1", "new 2"]);
+  });
+
   it("is no gap where the key of an idle channel has aged out", async () => {
     const { broker, prefix, client } = open();
     const reader = await read(broker, "a");

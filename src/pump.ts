@@ -59,7 +59,7 @@ async function pumpItems(reader: SourceReader, outlet: Outlet): Promise<void> {
   }
 }
 
-/** Does the same without a promise where an item is there and has room. */
+/** Does the same without a promise where an item is there, has room, and owes no turn. */
 class FeedPump {
   readonly #feed: Feed<unknown>;
   readonly #outlet: Outlet;

@@ -24,7 +24,7 @@ export class Log {
   touched: number = performance.now();
 
   readonly #waiting = new Set<Waiter>();
-  #isTrimming = false;
+  #isBeingRead = false;
   /** The sequence of its newest entry. */
   last: number;
 
@@ -66,21 +66,22 @@ export class Log {
     const isWatched = this.isWatched;
     this.wake();
     if (isWatched) this.#trimSoon();
-    else if (!this.#isTrimming) this.#trim();
+    this.#trim();
   }
 
-  /** After those who are woken have had what is there: in one run of the application more may come than the log holds. */
+  /** After those who are woken have had what is there: until then twice as many may be held, for who publishes many in one run. */
   #trimSoon(): void {
-    if (this.#isTrimming) return;
-    this.#isTrimming = true;
+    if (this.#isBeingRead) return;
+    this.#isBeingRead = true;
     queueMicrotask(() => {
-      this.#isTrimming = false;
+      this.#isBeingRead = false;
       this.#trim();
     });
   }
 
   #trim(): void {
-    while (this.#entries.length - this.#first > this.#history.maxEvents) this.#drop();
+    const limit = this.#history.maxEvents * (this.#isBeingRead ? 2 : 1);
+    while (this.#entries.length - this.#first > limit) this.#drop();
     this.expire(this.touched);
   }
 

@@ -60,6 +60,15 @@ describe("memoryBroker: cost", () => {
     expect(log.after(0)?.sequence).toBe(998);
   });
 
+  it("keeps no more than twice maxEvents while who waits has still to read, and then maxEvents", async () => {
+    const log = new Log({ maxEvents: 3, maxAge: 1e9 }, 0);
+    log.wait({ wake: () => {} });
+    for (let n = 1; n <= 1_000; n++) log.append({ sequence: n, at: 0, event: { id: "1" } });
+    expect(log.lostUpTo).toBe(994);
+    await turn();
+    expect(log.lostUpTo).toBe(997);
+  });
+
   it("lets a subscription that is dropped become garbage", async () => {
     const broker = await openMemory();
     const dropped: WeakRef<object>[] = [];

@@ -29,8 +29,8 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     sequence: { sequencer: SlowestFirst },
     exclude: ["test/bench/**", "**/node_modules/**"],
-    // Most tests wait for sockets, browsers and Redis: more at a time than there are cores.
-    maxWorkers: availableParallelism() + 1,
+    // Most tests wait for sockets: two at a time even where there are two cores.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     // A bound against hanging, not a measure: machines are shared.
     testTimeout: 20_000,
     hookTimeout: 60_000,

@@ -3,6 +3,9 @@ interface Call<T> {
   readonly reject: (error: unknown) => void;
 }
 
+/** That nothing comes any more. */
+export const done: IteratorReturnResult<undefined> = { done: true, value: undefined };
+
 /**
  * An async iterator that can also be read without a promise for each item: one event goes to thousands of
  * subscriptions, and the promises would cost more than the event.
@@ -21,6 +24,11 @@ export abstract class Feed<T> implements AsyncIterableIterator<T, undefined> {
 
   /** Ends it, whatever is there, and wakes who waits. */
   abstract finish(): void;
+
+  /** A signal that it listens to has aborted. */
+  handleEvent(): void {
+    this.finish();
+  }
 
   /** Calls `ready` once, when it is worth reading again. It is in the middle of a `publish`: nothing of the application's may run. */
   wait(ready: () => void): void {
@@ -59,7 +67,7 @@ export abstract class Feed<T> implements AsyncIterableIterator<T, undefined> {
 
   return(): Promise<IteratorResult<T, undefined>> {
     this.finish();
-    return Promise.resolve({ done: true, value: undefined });
+    return Promise.resolve(done);
   }
 
   /** Serves the calls that wait, as far as there is something for them. */

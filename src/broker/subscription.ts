@@ -1,5 +1,4 @@
-import { Feed } from "../feed.js";
-import type { ServerSentEvent } from "../format/event.js";
+import { done, Feed } from "../feed.js";
 import type { AbortSource } from "../lazy-signal.js";
 import { type Beginning, gapEvent } from "./arguments.js";
 import type { PublishedEvent } from "./broker.js";
@@ -19,8 +18,6 @@ interface Place {
 const nowhere = -1;
 
 type Result = IteratorResult<PublishedEvent, undefined>;
-
-const done: Result = { done: true, value: undefined };
 
 /**
  * A cursor in the logs of its channels. It has no queue: it looks for its next event when it is asked.
@@ -71,7 +68,7 @@ export class Subscription extends Feed<PublishedEvent> implements Waiter {
       if (entry !== undefined && (next === undefined || entry.sequence < next.sequence)) next = entry;
     }
     if (isMissing) {
-      const gap = this.#missing();
+      const gap = gapEvent(this.#onGap, this.#lastEventId);
       // onGap may have published or ended something.
       return gap === undefined ? this.read() : { done: false, value: gap as PublishedEvent };
     }
@@ -83,15 +80,6 @@ export class Subscription extends Feed<PublishedEvent> implements Waiter {
     }
     this.#listen();
     return undefined;
-  }
-
-  #missing(): ServerSentEvent | undefined {
-    try {
-      return gapEvent(this.#onGap, this.#lastEventId);
-    } catch (error) {
-      this.finish();
-      throw error;
-    }
   }
 
   #yield({ sequence, event }: Entry): Result {
@@ -125,11 +113,6 @@ export class Subscription extends Feed<PublishedEvent> implements Waiter {
     super.wake();
     // Who reads on listens on.
     if (!this.isAwaited) this.#leave();
-  }
-
-  /** The signal has aborted. */
-  handleEvent(): void {
-    this.finish();
   }
 
   finish(): void {

@@ -1,7 +1,7 @@
 import { type Beginning, gapEvent } from "../broker/arguments.js";
 import type { PublishedEvent } from "../broker/broker.js";
 import { publishedEvent } from "../broker/published-event.js";
-import { Feed } from "../feed.js";
+import { done, Feed } from "../feed.js";
 import type { AbortSource } from "../lazy-signal.js";
 import { Cursor } from "./cursor.js";
 import { compareIds, type Entry } from "./entry.js";
@@ -28,8 +28,6 @@ export interface Readers {
 }
 
 type Result = IteratorResult<PublishedEvent, undefined>;
-
-const done: Result = { done: true, value: undefined };
 
 /**
  * A subscription to one channel or several. It has no queue: it looks for its next event when it is asked, and it joins
@@ -119,11 +117,6 @@ export class Subscription extends Feed<PublishedEvent> {
     const event = this.#isComposite ? publishedEvent(composeId(this.#positions), entry.parts) : entry.event;
     this.#lastEventId = event.id;
     return event;
-  }
-
-  /** The signal has aborted. */
-  handleEvent(): void {
-    this.finish();
   }
 
   finish(): void {

@@ -3,12 +3,13 @@ import { EventStreamError, show } from "./errors.js";
 import { checkLineEnding, checkSerialize } from "./format/encode.js";
 import type { ServerSentEvent } from "./format/event.js";
 import type { Settings } from "./options.js";
+import { headerList, type HeadersInit } from "./response/head.js";
 
 const ping: ServerSentEvent = { comment: "ping" };
 
 const defaults: Settings = {
   status: 200,
-  headers: {},
+  headers: headerList({}),
   pingInterval: 15_000,
   ping: () => ping,
   retry: undefined,
@@ -64,7 +65,7 @@ export function checkOptions(options: unknown): Settings {
     given[name] = value;
   }
   // A copy of what was checked: a header that is changed afterwards has not been.
-  return { ...defaults, ...given, headers: structuredClone(given["headers"] ?? {}) as Settings["headers"] };
+  return { ...defaults, ...given, headers: headerList(structuredClone(given["headers"] ?? {}) as HeadersInit) };
 }
 
 function invalid(name: string, value: unknown, must: string, cause?: unknown): never {

@@ -4,6 +4,7 @@ import { EventStreamError, headersSent, show } from "./errors.js";
 import type { EventStream } from "./event-stream.js";
 import type { EventStreamItem } from "./format/event.js";
 import type { EventSourceOptions } from "./options.js";
+import { settle } from "./outcome.js";
 import { isClientGone } from "./response/client-gone.js";
 import { setHead } from "./response/head.js";
 import { type OpenSource, Session } from "./session.js";
@@ -68,39 +69,21 @@ export function eventSource(source: unknown, options: unknown = {}): Handler<unk
 
   return function eventSourceHandler(req, res, next) {
     return new Promise((resolve) => {
-      const done = (errors: unknown[]): void => {
-        try {
-          if (errors.length > 0) next(forNext(errors));
-        } catch (error) {
-          // Not here, where other streams may be waiting for their turn.
-          queueMicrotask(() => {
-            throw error;
-          });
-        }
-        resolve();
-      };
       try {
         if (res.headersSent) {
-          done([headersSent()]);
+          settle([headersSent()], next, resolve);
         } else if (isClientGone(req, res)) {
-          done([]);
+          resolve();
         } else if (req.method === "HEAD") {
           setHead(res, settings.status, settings.headers);
           res.end();
-          done([]);
+          resolve();
         } else {
-          new Session(req as Request, res, settings, done).run(open);
+          new Session(settings, req as Request, res, next, resolve).run(open);
         }
       } catch (error) {
-        done([error]);
+        settle([error], next, resolve);
       }
     });
   };
-}
-
-/** One error for `next`, which is called once. What is no object is wrapped: `next("route")` and `next()` mean something else. */
-function forNext(errors: unknown[]): object {
-  const [error] = errors;
-  if (errors.length > 1) return new AggregateError(errors, "An event stream failed, and so did a hook that was called because of it.");
-  return typeof error === "object" && error !== null ? error : new Error(`An event stream failed: ${show(error)} was thrown.`, { cause: error });
 }

@@ -3,6 +3,12 @@ interface Call<T> {
   readonly reject: (error: unknown) => void;
 }
 
+/** Who waits for something to come. */
+export interface Waiter {
+  /** Something has come, or nothing can any longer. It is the middle of a `publish`: nothing of the application's may run. */
+  wake(): void;
+}
+
 /** That nothing comes any more. */
 export const done: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
@@ -10,13 +16,13 @@ export const done: IteratorReturnResult<undefined> = { done: true, value: undefi
  * An async iterator that can also be read without a promise for each item: one event goes to thousands of
  * subscriptions, and the promises would cost more than the event.
  */
-export abstract class Feed<T> implements AsyncIterableIterator<T, undefined> {
+export abstract class Feed<T> implements AsyncIterableIterator<T, undefined>, Waiter {
   /** The calls of `next` that wait for an item. */
   #calls: Call<T>[] | undefined;
-  #ready: (() => void) | undefined;
+  #waiter: Waiter | undefined;
 
   /**
-   * What comes next; `undefined` if it is not there yet, and `wake` is called when it may be.
+   * What comes next; `undefined` if it is not there yet: who waits is woken when it may be.
    *
    * @throws what ends the feed
    */
@@ -30,27 +36,29 @@ export abstract class Feed<T> implements AsyncIterableIterator<T, undefined> {
     this.finish();
   }
 
-  /** Calls `ready` once, when it is worth reading again. It is in the middle of a `publish`: nothing of the application's may run. */
-  wait(ready: () => void): void {
-    const others = this.#ready;
-    this.#ready =
-      others === undefined
-        ? ready
-        : () => {
-            others();
-            ready();
+  /** Wakes `waiter` once, when it is worth reading again. */
+  wait(waiter: Waiter): void {
+    const other = this.#waiter;
+    this.#waiter =
+      other === undefined
+        ? waiter
+        : {
+            wake() {
+              other.wake();
+              waiter.wake();
+            },
           };
   }
 
   /** Whether somebody waits. */
   protected get isAwaited(): boolean {
-    return this.#ready !== undefined;
+    return this.#waiter !== undefined;
   }
 
   wake(): void {
-    const ready = this.#ready;
-    this.#ready = undefined;
-    ready?.();
+    const waiter = this.#waiter;
+    this.#waiter = undefined;
+    waiter?.wake();
   }
 
   [Symbol.asyncIterator](): this {
@@ -76,7 +84,7 @@ export abstract class Feed<T> implements AsyncIterableIterator<T, undefined> {
       try {
         const result = this.read();
         if (result === undefined) {
-          this.wait(() => this.#serve(calls));
+          this.wait({ wake: () => this.#serve(calls) });
           return;
         }
         calls.shift()?.resolve(result);

@@ -17,7 +17,7 @@ export interface AbortSource {
 export class LazySignal implements AbortSource {
   #controller: AbortController | undefined;
   #reason: unknown;
-  #listeners: readonly AbortListener[] = none;
+  #listeners: readonly AbortListener[] | undefined;
 
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
@@ -32,11 +32,12 @@ export class LazySignal implements AbortSource {
   }
 
   addEventListener(_type: "abort", listener: AbortListener): void {
-    this.#listeners = [...this.#listeners, listener];
+    // No spread: V8 leaves room for sixteen more behind it.
+    this.#listeners = this.#listeners?.concat(listener) ?? [listener];
   }
 
   removeEventListener(_type: "abort", listener: AbortListener): void {
-    this.#listeners = this.#listeners.filter((other) => other !== listener);
+    this.#listeners = this.#listeners?.filter((other) => other !== listener);
   }
 
   /** Aborts with `reason`; the first one stays. */
@@ -45,12 +46,10 @@ export class LazySignal implements AbortSource {
     this.#reason = reason;
     this.#controller?.abort(reason);
     const listeners = this.#listeners;
-    this.#listeners = none;
-    for (const listener of listeners) listener.handleEvent();
+    this.#listeners = undefined;
+    listeners?.forEach((listener) => listener.handleEvent());
   }
 }
-
-const none: readonly AbortListener[] = [];
 
 /** An object whose `signal` is a lazy one. A copy of it (`{ ...stream }`) has an ordinary AbortSignal. */
 export class HasLazySignal {

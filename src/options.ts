@@ -1,12 +1,12 @@
 import type { EventStream } from "./event-stream.js";
 import type { EventStreamItem, LineEnding, Serialize, ServerSentEvent } from "./format/event.js";
-import type { HeadersInit } from "./response/head.js";
+import type { HeaderList, HeadersInit } from "./response/head.js";
 
 /** Why a stream ended. */
 export type CloseReason =
   /** The source ended, and the client has been sent everything. */
   | "completed"
-  /** The client left. */
+  /** The client left, or somebody else ended the response while the source was waiting. */
   | "disconnected"
   /** The client took nothing for `sendTimeout`. */
   | "timeout"
@@ -125,7 +125,7 @@ export interface EventSourceOptions<Item = EventStreamItem> {
 /** Options with their defaults, checked. */
 export interface Settings {
   readonly status: number;
-  readonly headers: HeadersInit;
+  readonly headers: HeaderList;
   readonly pingInterval: number | false;
   readonly ping: () => EventStreamItem;
   readonly retry: number | (() => number) | undefined;

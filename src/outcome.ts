@@ -1,5 +1,6 @@
-import type { Request, Response } from "express";
+import type { NextFunction, Request, Response } from "express";
 import { announce } from "./diagnostics.js";
+import { show } from "./errors.js";
 import type { EventStream } from "./event-stream.js";
 import type { CloseReason, Settings, StreamSummary } from "./options.js";
 
@@ -21,10 +22,6 @@ export class Outcome {
     this.#settings = settings;
   }
 
-  opened(): void {
-    announce("open", { request: this.#request, response: this.#response });
-  }
-
   failed(error: unknown): void {
     this.reason = "error";
     this.#error = error;
@@ -44,7 +41,8 @@ export class Outcome {
   }
 
   closed(figures: { events: number; bytes: number; duration: number }): void {
-    const summary: StreamSummary = { reason: this.reason, ...(this.reason === "error" ? { error: this.#error } : {}), ...figures };
+    const { reason } = this;
+    const summary: StreamSummary = reason === "error" ? { reason, error: this.#error, ...figures } : { reason, ...figures };
     try {
       this.#settings.onClose?.(summary);
     } catch (error) {
@@ -52,4 +50,24 @@ export class Outcome {
     }
     announce("close", { request: this.#request, response: this.#response, summary });
   }
+}
+
+/** Hands the errors that nobody has handled to `next`, and says that the stream is over. */
+export function settle(errors: unknown[], next: NextFunction, over: () => void): void {
+  try {
+    if (errors.length > 0) next(forNext(errors));
+  } catch (error) {
+    // Not here, where other streams may be waiting for their turn.
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+  over();
+}
+
+/** One error for `next`, which is called once. What is no object is wrapped: `next("route")` and `next()` mean something else. */
+function forNext(errors: unknown[]): object {
+  const [error] = errors;
+  if (errors.length > 1) return new AggregateError(errors, "An event stream failed, and so did a hook that was called because of it.");
+  return typeof error === "object" && error !== null ? error : new Error(`An event stream failed: ${show(error)} was thrown.`, { cause: error });
 }

@@ -1,5 +1,4 @@
-import type { AsyncResource } from "node:async_hooks";
-import { Feed } from "./feed.js";
+import { Feed, type Waiter } from "./feed.js";
 import { currentTurn, isTurnSpent, nextTurn } from "./response/turn.js";
 import type { SourceReader } from "./source.js";
 
@@ -11,103 +10,133 @@ export interface Sink {
   ended(): void;
   /** The source, or `send`, threw. */
   failed(error: unknown): void;
+  /** Who wakes a feed is in the middle of another request: the stream goes on in its own. */
+  runInAsyncScope(work: () => void): void;
 }
 
-/**
- * What the pump knows of its stream. A stream that is over takes its sink away: a source that goes on waiting, for
- * whatever it waits for, then holds no request and no response.
- */
-export interface Outlet {
-  sink: Sink | undefined;
+/** Moves one item after the other from a source to its sink, each only when there is room for it. */
+export abstract class Pump {
+  /** A stream that is over takes it away: a source that goes on waiting, for whatever it waits for, then holds no request and no response. */
+  protected sink: Sink | undefined;
+  #turn = -1;
+
+  constructor(sink: Sink) {
+    this.sink = sink;
+  }
+
+  /** Begins. Never throws. */
+  abstract run(): void;
+  protected abstract leave(): void;
+
+  /** Lets the source go, for good. */
+  stop(): void {
+    this.sink = undefined;
+    this.leave();
+  }
+
+  /**
+   * Whether the event loop is to have a turn before the next item: a source that is always ready would keep timers and
+   * other connections waiting for ever. One item in a turn does not: among thousands that get the same event, nobody owes one.
+   */
+  protected owesTurn(): boolean {
+    const previous = this.#turn;
+    this.#turn = currentTurn();
+    return this.#turn === previous && isTurnSpent();
+  }
 }
 
-/**
- * Moves one item after the other from `reader` to the outlet's sink, each only when there is room for it. Never throws.
- * `scope` is that of the request: who wakes a feed is in the middle of another one.
- */
-export function pump(reader: SourceReader | Feed<unknown>, outlet: Outlet, scope: AsyncResource): void {
-  if (reader instanceof Feed) new FeedPump(reader, outlet, scope).run();
-  else void pumpItems(reader, outlet);
+/** A pump for what `readSource` has made of a source. */
+export function pumpOf(reader: SourceReader | Feed<unknown>, sink: Sink): Pump {
+  return reader instanceof Feed ? new FeedPump(reader, sink) : new ItemPump(reader, sink);
 }
 
-async function pumpItems(reader: SourceReader, outlet: Outlet): Promise<void> {
-  let turn = -1;
-  try {
-    while (outlet.sink !== undefined) {
-      let result: IteratorResult<unknown>;
-      try {
-        result = await reader.next();
-      } catch (error) {
-        reader.ended();
-        throw error;
+class ItemPump extends Pump {
+  readonly #reader: SourceReader;
+
+  constructor(reader: SourceReader, sink: Sink) {
+    super(sink);
+    this.#reader = reader;
+  }
+
+  run(): void {
+    void this.#move();
+  }
+
+  async #move(): Promise<void> {
+    try {
+      while (this.sink !== undefined) {
+        let result: IteratorResult<unknown>;
+        try {
+          result = await this.#reader.next();
+        } catch (error) {
+          this.#reader.ended();
+          throw error;
+        }
+        if (result.done === true) {
+          this.#reader.ended();
+          this.sink?.ended();
+          return;
+        }
+        const room = this.sink?.send(result.value);
+        if (room !== undefined) await room;
+        if (this.owesTurn()) await nextTurn();
       }
-      if (result.done === true) {
-        reader.ended();
-        outlet.sink?.ended();
-        return;
-      }
-      const room = outlet.sink?.send(result.value);
-      if (room !== undefined) await room;
-      // A source that is always ready would keep timers and other connections waiting for ever. One item in a turn does not:
-      // among thousands that get the same event, nobody owes a turn.
-      const previous = turn;
-      turn = currentTurn();
-      if (turn === previous && isTurnSpent()) await nextTurn();
+    } catch (error) {
+      this.sink?.failed(error);
     }
-  } catch (error) {
-    outlet.sink?.failed(error);
+  }
+
+  protected leave(): void {
+    this.#reader.return();
   }
 }
 
 /** Does the same without a promise where an item is there, has room, and owes no turn. */
-class FeedPump {
+class FeedPump extends Pump implements Waiter {
   readonly #feed: Feed<unknown>;
-  readonly #outlet: Outlet;
-  readonly #scope: AsyncResource;
-  #turn = -1;
 
-  constructor(feed: Feed<unknown>, outlet: Outlet, scope: AsyncResource) {
+  constructor(feed: Feed<unknown>, sink: Sink) {
+    super(sink);
     this.#feed = feed;
-    this.#outlet = outlet;
-    this.#scope = scope;
   }
 
   run(): void {
     try {
       this.#move();
     } catch (error) {
-      this.#outlet.sink?.failed(error);
+      this.sink?.failed(error);
     }
   }
 
   #move(): void {
-    while (this.#outlet.sink !== undefined) {
+    while (this.sink !== undefined) {
       const result = this.#feed.read();
-      if (result === undefined) return this.#feed.wait(this.#woken);
-      if (result.done === true) return this.#outlet.sink?.ended();
-      let room = this.#outlet.sink?.send(result.value);
-      const previous = this.#turn;
-      this.#turn = currentTurn();
-      if (room === undefined && this.#turn === previous && isTurnSpent()) room = nextTurn();
-      if (room !== undefined) return void room.then(this.#woken);
+      if (result === undefined) return this.#feed.wait(this);
+      if (result.done === true) return this.sink?.ended();
+      const room = this.sink?.send(result.value);
+      const turn = this.owesTurn() ? nextTurn() : undefined;
+      const pause = room ?? turn;
+      if (pause !== undefined) return void pause.then(() => this.wake());
     }
   }
 
-  readonly #woken = (): void => runSoon(this);
+  wake(): void {
+    if (woken.push(this) === 1) queueMicrotask(runWoken);
+  }
 
   runInScope(): void {
-    this.#scope.runInAsyncScope(() => this.run());
+    this.sink?.runInAsyncScope(() => this.run());
+  }
+
+  protected leave(): void {
+    this.#feed.finish();
   }
 }
 
+/** Those who were woken together run together, as soon as whoever woke them is done. */
 let woken: FeedPump[] = [];
 
-/** Runs those who were woken together, as soon as whoever woke them is done. */
-function runSoon(pump: FeedPump): void {
-  if (woken.push(pump) === 1) queueMicrotask(runAll);
-}
-
-function runAll(): void {
+function runWoken(): void {
   const pumps = woken;
   woken = [];
   for (const pump of pumps) pump.runInScope();

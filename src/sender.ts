@@ -1,4 +1,3 @@
-import type { AsyncResource } from "node:async_hooks";
 import type { Response } from "express";
 import { headersSent } from "./errors.js";
 import { checkRetry, encode } from "./format/encode.js";
@@ -13,6 +12,8 @@ export interface SenderEvents {
   end(reason: "expired"): void;
   /** A ping cannot be sent. */
   failed(error: unknown): void;
+  /** Who makes pings tick is in the middle of another request: they are made as part of their own. */
+  runInAsyncScope<Result>(work: () => Result): Result;
 }
 
 /** What one stream sends, and in which order: the head, the first `retry`, events with pings in between, a farewell. */
@@ -20,7 +21,6 @@ export class Sender implements Ticker {
   readonly #res: Response;
   readonly #settings: Settings;
   readonly #writer: FrameWriter;
-  readonly #scope: AsyncResource;
   readonly #events: SenderEvents;
 
   #openedAt: number | undefined;
@@ -29,11 +29,10 @@ export class Sender implements Ticker {
   #isPingDue = false;
   #expiry: NodeJS.Timeout | undefined;
 
-  constructor(res: Response, settings: Settings, writer: FrameWriter, scope: AsyncResource, events: SenderEvents) {
+  constructor(res: Response, settings: Settings, writer: FrameWriter, events: SenderEvents) {
     this.#res = res;
     this.#settings = settings;
     this.#writer = writer;
-    this.#scope = scope;
     this.#events = events;
   }
 
@@ -98,7 +97,7 @@ export class Sender implements Ticker {
     this.#isPingDue = !this.#writer.isWritable || this.#writer.isMidFrame;
     if (this.#isPingDue) return;
     try {
-      this.#writer.write(this.#scope.runInAsyncScope(() => this.#encode(this.#settings.ping())));
+      this.#writer.write(this.#events.runInAsyncScope(() => this.#encode(this.#settings.ping())));
     } catch (error) {
       this.#events.failed(error);
     }

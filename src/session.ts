@@ -1,18 +1,18 @@
 import { AsyncResource } from "node:async_hooks";
-import type { Request, Response } from "express";
+import type { NextFunction, Request, Response } from "express";
+import { announce } from "./diagnostics.js";
 import { type EventStream, LiveEventStream } from "./event-stream.js";
-import type { Feed } from "./feed.js";
 import type { Settings } from "./options.js";
-import { Outcome } from "./outcome.js";
-import { type Outlet, pump, type Sink } from "./pump.js";
+import { Outcome, settle } from "./outcome.js";
+import { type Pump, pumpOf, type Sink } from "./pump.js";
 import { Connection, type ConnectionEvents } from "./response/connection.js";
 import { endWithoutContent } from "./response/head.js";
 import { lastEventId } from "./response/last-event-id.js";
 import { LazySignal } from "./lazy-signal.js";
 import { Shutdown, type ShutdownEvents } from "./response/shutdown.js";
-import { inNextTurn } from "./response/turn.js";
+import { nextTurn } from "./response/turn.js";
 import { Sender, type SenderEvents } from "./sender.js";
-import { isThenable, readSource, type SourceReader } from "./source.js";
+import { isThenable, readSource } from "./source.js";
 
 /** Makes the source of one request. */
 export type OpenSource = (req: Request, stream: EventStream) => unknown;
@@ -25,35 +25,37 @@ const defaultRetry = 3_000;
  *
  *     starting --first item, or one turn--> open --end, failed--> ending --all taken, or cut--> closed
  *        '-------- nothing to send, a failure, nobody there ---------------------------------------^
+ *
+ * Timers, sockets and brokers call from the middle of other requests; hooks and source run as part of this one
+ * (AsyncLocalStorage), which is what makes a session an AsyncResource.
  */
-export class Session implements Sink, SenderEvents, ConnectionEvents, ShutdownEvents {
+export class Session extends AsyncResource implements Sink, SenderEvents, ConnectionEvents, ShutdownEvents {
+  readonly #settings: Settings;
   readonly #req: Request;
   readonly #res: Response;
-  readonly #settings: Settings;
-  readonly #outcome: Outcome;
+  readonly #next: NextFunction;
+  readonly #over: () => void;
   readonly #connection: Connection;
   readonly #sender: Sender;
   readonly #shutdown: Shutdown;
   readonly #ended = new LazySignal();
-  /** Timers, sockets and brokers call from the middle of other requests: hooks and source run as part of this one (AsyncLocalStorage). */
-  readonly #scope = new AsyncResource("EventStream");
   readonly #stream: EventStream;
-  readonly #done: (errors: unknown[]) => void;
 
   #state: "starting" | "open" | "ending" | "closed" = "starting";
+  #pump: Pump | undefined;
+  /** Made when there is something to tell. */
+  #lazyOutcome: Outcome | undefined;
 
-  #reader: SourceReader | Feed<unknown> | undefined;
-  readonly #outlet: Outlet = { sink: this };
-
-  /** `done` is called once, when nothing of the stream is left, with the errors that nobody has handled. */
-  constructor(req: Request, res: Response, settings: Settings, done: (errors: unknown[]) => void) {
+  /** `over` is called once, when nothing of the stream is left, after `next` for what nobody has handled. */
+  constructor(settings: Settings, req: Request, res: Response, next: NextFunction, over: () => void) {
+    super("EventStream");
+    this.#settings = settings;
     this.#req = req;
     this.#res = res;
-    this.#settings = settings;
-    this.#outcome = new Outcome(req, res, settings);
-    this.#done = done;
+    this.#next = next;
+    this.#over = over;
     this.#connection = new Connection(req, res, settings.sendTimeout, this);
-    this.#sender = new Sender(res, settings, this.#connection.writer, this.#scope, this);
+    this.#sender = new Sender(res, settings, this.#connection.writer, this);
     this.#shutdown = new Shutdown(req.socket, settings, this);
     this.#stream = new LiveEventStream(this.#ended, this.#shutdown, lastEventId(req), res);
   }
@@ -70,6 +72,10 @@ export class Session implements Sink, SenderEvents, ConnectionEvents, ShutdownEv
     }
   }
 
+  get #outcome(): Outcome {
+    return (this.#lazyOutcome ??= new Outcome(this.#req, this.#res, this.#settings));
+  }
+
   get #isRunning(): boolean {
     return this.#state === "starting" || this.#state === "open";
   }
@@ -77,17 +83,17 @@ export class Session implements Sink, SenderEvents, ConnectionEvents, ShutdownEv
   // ---- the source ----
 
   #read(source: unknown): void {
-    const reader = source === null || source === undefined ? undefined : readSource(source);
+    const pump = source === null || source === undefined ? undefined : pumpOf(readSource(source), this);
     if (this.#state !== "starting") {
       // The client left while the source was being made.
-      void reader?.return();
-    } else if (reader === undefined) {
+      pump?.stop();
+    } else if (pump === undefined) {
       this.ended();
     } else {
-      this.#reader = reader;
-      pump(reader, this.#outlet, this.#scope);
+      this.#pump = pump;
+      pump.run();
       // After the source has been asked: it is to have a whole turn.
-      inNextTurn(() => this.#openIdle());
+      void nextTurn().then(() => this.#openIdle());
     }
   }
 
@@ -128,7 +134,7 @@ export class Session implements Sink, SenderEvents, ConnectionEvents, ShutdownEv
     }
     if (this.#state !== "starting") return false;
     this.#state = "open";
-    this.#outcome.opened();
+    announce("open", { request: this.#req, response: this.#res });
     return true;
   }
 
@@ -145,7 +151,7 @@ export class Session implements Sink, SenderEvents, ConnectionEvents, ShutdownEv
     this.#state = "ending";
     this.#outcome.reason = reason;
     if (reason !== "completed") this.#letGo();
-    this.#connection.writer.end();
+    this.#connection.end();
   }
 
   /** The source, an item or a hook failed. */
@@ -157,9 +163,9 @@ export class Session implements Sink, SenderEvents, ConnectionEvents, ShutdownEv
       return this.#close();
     }
     this.#state = "ending";
-    const isTold = this.#scope.runInAsyncScope(() => this.#outcome.tellClient(this.#stream, (event) => this.#sender.sendLast(event)));
+    const isTold = this.runInAsyncScope(() => this.#outcome.tellClient(this.#stream, (event) => this.#sender.sendLast(event)));
     this.#letGo();
-    if (isTold) this.#connection.writer.end();
+    if (isTold) this.#connection.end();
     else this.#connection.cutSoon();
   }
 
@@ -188,11 +194,11 @@ export class Session implements Sink, SenderEvents, ConnectionEvents, ShutdownEv
 
   /** Lets the source go. It may be waiting for anything: it is told, and not waited for. */
   #letGo(): void {
-    this.#outlet.sink = undefined;
+    if (this.#ended.aborted) return;
     this.#sender.stop();
-    this.#scope.runInAsyncScope(() => {
+    this.runInAsyncScope(() => {
       this.#ended.abort(this.#outcome.reason);
-      void this.#reader?.return();
+      this.#pump?.stop();
     });
   }
 
@@ -202,10 +208,10 @@ export class Session implements Sink, SenderEvents, ConnectionEvents, ShutdownEv
     this.#letGo();
     this.#shutdown.stop();
     this.#connection.close();
-    const figures = this.#sender.figures();
-    this.#scope.runInAsyncScope(() => {
+    this.runInAsyncScope(() => {
+      const figures = this.#sender.figures();
       if (figures !== undefined) this.#outcome.closed(figures);
-      this.#done(this.#outcome.unhandled);
+      settle(this.#outcome.unhandled, this.#next, this.#over);
     });
   }
 }

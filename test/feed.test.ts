@@ -57,7 +57,7 @@ describe("a feed", () => {
   it("calls who waits once, and holds nobody after that", () => {
     const feed = new Numbers();
     let calls = 0;
-    feed.wait(() => (calls += 1));
+    feed.wait({ wake: () => (calls += 1) });
     feed.wake();
     feed.wake();
     expect(calls).toBe(1);

@@ -8,6 +8,7 @@ import * as library from "express-event-source";
 import ts from "typescript";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { checkOptions } from "../src/check-options.js";
+import { headerList } from "../src/response/head.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const read = (file: string) => readFileSync(root + file, "utf8");
@@ -249,7 +250,7 @@ describe("what it says of the code", () => {
     for (const [name, value] of Object.entries(shown)) {
       expect(await run("", `(${value})`), name).toEqual(values[name as keyof typeof values]);
     }
-    expect(defaults.headers).toEqual({});
+    expect(defaults.headers).toEqual(headerList({}));
   });
 
   test("the options of redisBroker are all there", () => {

@@ -1,3 +1,4 @@
+import type { Waiter } from "../feed.js";
 import type { History } from "./arguments.js";
 import type { PublishedEvent } from "./broker.js";
 
@@ -6,12 +7,6 @@ export interface Entry {
   readonly sequence: number;
   readonly at: number;
   readonly event: PublishedEvent;
-}
-
-/** Who waits at the end of a log. */
-export interface Waiter {
-  /** Looks whether something has come, or nothing can any longer. */
-  wake(): void;
 }
 
 /**

@@ -2,7 +2,7 @@ import { done, Feed } from "../feed.js";
 import type { AbortSource } from "../lazy-signal.js";
 import { type Beginning, gapEvent } from "./arguments.js";
 import type { PublishedEvent } from "./broker.js";
-import type { Entry, Log, Waiter } from "./log.js";
+import type { Entry, Log } from "./log.js";
 import type { Logs } from "./logs.js";
 
 /** How far a subscription has come in one of its channels. */
@@ -27,7 +27,7 @@ type Result = IteratorResult<PublishedEvent, undefined>;
  *
  * The logs know it only while it listens, and its signal from the first read on: one that is dropped before is garbage.
  */
-export class Subscription extends Feed<PublishedEvent> implements Waiter {
+export class Subscription extends Feed<PublishedEvent> {
   readonly #logs: Logs;
   readonly #signal: AbortSource | undefined;
   readonly #onGap: Beginning["onGap"];

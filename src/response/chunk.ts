@@ -13,26 +13,29 @@ export function isBare(res: ServerResponse): boolean {
   return res.write === write;
 }
 
+/** How far a chunk has come: the system has taken it, it may still wait but there is room for more, or what comes next must wait for the response's `'drain'`. */
+export type Progress = "taken" | "waiting" | "full";
+
 /** Writes a chunk through whatever wraps the response. */
-export function writeThrough(res: Flushable, chunk: string | Uint8Array): boolean {
+export function writeThrough(res: Flushable, chunk: string | Uint8Array): Progress {
   const hasRoom = res.write(chunk);
   res.flush?.();
-  return hasRoom;
+  return hasRoom ? "waiting" : "full";
 }
 
 /**
- * Writes a chunk of `length` bytes to a response that was bare when an earlier one took the head along.
+ * Writes a chunk of `length` bytes to a response that is bare, and was when an earlier one took the head along.
  *
  * Node frames a chunk in four pieces and hands them over as a list, which costs a small event more than everything else
  * that happens to it. Here a string goes to the socket in one piece: the same bytes.
- *
- * @returns false where the next one should wait for the response's `'drain'`
  */
-export function writeChunk(res: Flushable, chunk: string | Uint8Array, length: number): boolean {
+export function writeChunk(res: Flushable, chunk: string | Uint8Array, length: number): Progress {
   const { socket } = res;
-  if (typeof chunk !== "string" || socket === null || !isBare(res) || !leadsStraightTo(socket, res)) return writeThrough(res, chunk);
+  if (typeof chunk !== "string" || socket === null || !leadsStraightTo(socket, res)) return writeThrough(res, chunk);
   // An empty write sends nothing. It tells the response that somebody waits for room.
-  return socket.write(`${length.toString(16)}\r\n${chunk}\r\n`) || res.write("");
+  const hasRoom = socket.write(`${length.toString(16)}\r\n${chunk}\r\n`) || res.write("");
+  if (!hasRoom) return "full";
+  return socket.writableLength === 0 ? "taken" : "waiting";
 }
 
 /** Whether what the response is given is sent at once, as chunks: nothing is held back in it, and the socket takes more. */

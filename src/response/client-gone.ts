@@ -5,5 +5,5 @@ import type { IncomingMessage, ServerResponse } from "node:http";
  * never fires.
  */
 export function isClientGone(req: IncomingMessage, res: ServerResponse): boolean {
-  return res.destroyed || res.closed || req.socket.destroyed;
+  return req.socket.destroyed || res.destroyed || res.closed;
 }

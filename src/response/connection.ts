@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { isClientGone } from "./client-gone.js";
-import { inNextTurn } from "./turn.js";
+import { nextTurn } from "./turn.js";
 import { FrameWriter, type WriterEvents } from "./writer.js";
 
 /** `compression` cannot be asked whether it has handed over all it was given: it has when nothing more came for so long. */
@@ -20,7 +20,7 @@ export class Connection {
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
   readonly #events: ConnectionEvents;
-  readonly #finished = (): void => this.#events.finished();
+  #onFinish: (() => void) | undefined;
   readonly #broken = (error: unknown): void => this.#events.broken(error);
   #cancelCut: (() => void) | undefined;
 
@@ -33,7 +33,6 @@ export class Connection {
     req.on("close", this.#closed);
     // A pipelined response has no socket before its turn, and its 'close' may never come.
     if (res.socket === null) req.socket.on("close", this.#closed);
-    res.on("finish", this.#finished);
     res.on("error", this.#broken);
   }
 
@@ -41,6 +40,13 @@ export class Connection {
     // The request's own 'close' also means that its body was read: at once after `express.json()`.
     if (isClientGone(this.#req, this.#res)) this.#events.lose("disconnected");
   };
+
+  /** Writes what is left and ends the response. */
+  end(): void {
+    this.#onFinish = () => this.#events.finished();
+    this.#res.on("finish", this.#onFinish);
+    this.writer.end();
+  }
 
   /** Cuts it at once. */
   cut(): void {
@@ -52,7 +58,7 @@ export class Connection {
     this.writer.stop();
     if (this.#res.socket === null) {
       // A pipelined response hands over what it holds when its turn comes.
-      const arrived = (): void => inNextTurn(() => this.hangUp());
+      const arrived = (): void => void nextTurn().then(() => this.hangUp());
       this.#res.once("socket", arrived);
       this.#cancelCut = () => this.#res.off("socket", arrived);
     } else if (this.#res.hasHeader("Content-Encoding")) {
@@ -77,8 +83,10 @@ export class Connection {
 
   /** Lets everything go that waits for something to happen to it. */
   close(): void {
-    for (const emitter of [this.#res, this.#req, this.#req.socket]) emitter.off("close", this.#closed);
-    this.#res.off("finish", this.#finished);
+    this.#res.off("close", this.#closed);
+    this.#req.off("close", this.#closed);
+    this.#req.socket.off("close", this.#closed);
+    if (this.#onFinish !== undefined) this.#res.off("finish", this.#onFinish);
     this.#res.off("error", this.#broken);
     this.#cancelCut?.();
     this.writer.close();

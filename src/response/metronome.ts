@@ -61,7 +61,8 @@ class Metronome {
   }
 
   add(ticker: Ticker): Beat {
-    const beat = new Beat(this, this.#clock.now() + this.#interval, ticker);
+    // Whole milliseconds, as timers have them.
+    const beat = new Beat(this, Math.round(this.#clock.now() + this.#interval), ticker);
     this.#beats.add(beat);
     if (this.#cancel === undefined) this.#schedule(this.#interval);
     return beat;

@@ -124,49 +124,40 @@ export interface ShutdownEvents {
  * The shutdown of one stream: it begins with the server's closing or the application's signal, ends the stream after the
  * grace period, and gives up a client that does not take its end.
  */
-export class Shutdown implements Listener {
-  readonly #begun = new LazySignal();
+export class Shutdown extends LazySignal implements Listener {
   readonly #server: Server | undefined;
   readonly #settings: ShutdownSettings;
   readonly #events: ShutdownEvents;
-  #serverBell: Bell | undefined;
-  #signalBell: Bell | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(socket: Socket, settings: ShutdownSettings, events: ShutdownEvents) {
+    super();
     this.#settings = settings;
     this.#server = settings.endOnServerClose ? listeningServer(socket) : undefined;
     this.#events = events;
   }
 
-  /** Aborts when the shutdown begins. */
-  get signal(): AbortSignal {
-    return this.#begun.signal;
-  }
-
   /** Whether it has begun, even if nobody has looked at the server since. */
   get hasBegun(): boolean {
-    return this.#begun.aborted || this.#settings.shutdownSignal?.aborted === true || this.#server?.listening === false;
+    return this.aborted || this.#settings.shutdownSignal?.aborted === true || this.#server?.listening === false;
   }
 
   /** Begins to wait for it. */
   wait(): void {
-    this.#serverBell = bellOf(this.#server, ServerBell);
-    this.#signalBell = bellOf(this.#settings.shutdownSignal, SignalBell);
-    this.#serverBell?.wait(this);
-    this.#signalBell?.wait(this);
+    bellOf(this.#server, ServerBell)?.wait(this);
+    bellOf(this.#settings.shutdownSignal, SignalBell)?.wait(this);
   }
 
   /** Stops waiting for it, whatever it waits for. */
   stop(): void {
-    this.#serverBell?.leave(this);
-    this.#signalBell?.leave(this);
+    bellOf(this.#server, ServerBell)?.leave(this);
+    bellOf(this.#settings.shutdownSignal, SignalBell)?.leave(this);
     clearTimeout(this.#timer);
   }
 
   begin(): void {
-    if (this.#begun.aborted) return;
-    this.#begun.abort("shutdown");
+    if (this.aborted) return;
+    this.abort("shutdown");
     const { shutdownGracePeriod } = this.#settings;
     if (shutdownGracePeriod === 0) this.#finish();
     else this.#timer = setTimeout(() => this.#finish(), shutdownGracePeriod);

@@ -4,42 +4,31 @@ import { type Beat, every, type Ticker } from "./metronome.js";
 
 /** Who writes to the client. */
 export interface Watched {
-  /** Whether it waits for nothing. */
-  readonly isWritable: boolean;
+  /** Whether nothing is left for the client to take. */
+  readonly isTaken: boolean;
+  /** Nothing is left: the watch may end. */
+  taken(): void;
   /** The client has taken nothing for `sendTimeout` milliseconds although something was there. */
   stalled(): void;
 }
 
-/**
- * Looks four times in each `sendTimeout` whether the client takes what is there. It begins with a write and stops by
- * itself when nothing is left, so an idle stream has none.
- */
+/** Looks four times in each `sendTimeout` whether the client takes what is there. */
 export class StallWatch implements Ticker {
   readonly #res: ServerResponse;
-  readonly #sendTimeout: number | false;
   readonly #watched: Watched;
-
-  #beat: Beat | undefined;
-  #taken = 0;
+  readonly #beat: Beat;
+  #taken: number;
   #quarters = 0;
 
-  constructor(res: ServerResponse, sendTimeout: number | false, watched: Watched) {
+  constructor(res: ServerResponse, sendTimeout: number, watched: Watched) {
     this.#res = res;
-    this.#sendTimeout = sendTimeout;
     this.#watched = watched;
-  }
-
-  begin(): void {
-    if (this.#beat !== undefined || this.#sendTimeout === false) return;
-    this.#quarters = 0;
-    this.#beat = every(this.#sendTimeout / 4, this);
-    // Node hands what was written to the system at the end of this tick; only what moves after that is the client's doing.
-    process.nextTick(() => (this.#taken = taken(this.#res)));
+    this.#taken = taken(res);
+    this.#beat = every(sendTimeout / 4, this);
   }
 
   stop(): void {
-    this.#beat?.stop();
-    this.#beat = undefined;
+    this.#beat.stop();
   }
 
   tick(): void {
@@ -48,7 +37,7 @@ export class StallWatch implements Ticker {
     const moved = now !== this.#taken || this.#res.socket === null;
     this.#taken = now;
     this.#quarters = moved ? 0 : this.#quarters + 1;
-    if (this.#watched.isWritable && this.#res.writableLength === 0) this.stop();
+    if (this.#watched.isTaken) this.#watched.taken();
     else if (this.#quarters >= 4) this.#watched.stalled();
   }
 }

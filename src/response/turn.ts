@@ -43,7 +43,3 @@ export function nextTurn(): Promise<void> {
   return next as Promise<void>;
 }
 
-/** Calls `callback` in the next turn. */
-export function inNextTurn(callback: () => void): void {
-  setImmediate(callback);
-}

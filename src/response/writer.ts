@@ -1,6 +1,7 @@
 import type { ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { responseEnded } from "../errors.js";
-import { type Flushable, isBare, writeChunk, writeThrough } from "./chunk.js";
+import { type Flushable, isBare, type Progress, writeChunk, writeThrough } from "./chunk.js";
 import { StallWatch, type Watched } from "./stall-watch.js";
 
 /** Frames that are ready at once leave joined, up to this many characters: the measure of Node's own high-water mark. */
@@ -26,24 +27,28 @@ export class FrameWriter implements Watched {
   bytes = 0;
 
   readonly #res: Flushable;
+  readonly #sendTimeout: number | false;
   readonly #events: WriterEvents;
-  readonly #watch: StallWatch;
 
   #state: "writable" | "draining" | "ended" = "writable";
   /** Frames that wait for the end of this run of microtasks, or, while draining, for room. */
   #joined = "";
   /** The last bytes that were given as they are, as latin1, as many as a blank line has; none since a whole frame. */
   #tail = "";
-  /** Whether the head went out through nobody's hands. */
+  /** Whether everything, from the head on, went out through nobody's hands. */
   #isBare = false;
   #resume: (() => void) | undefined;
+  /** One listener for the response's life, from when there is no room: behind `compression`, `once` would add one for ever. */
+  #onDrain: (() => void) | undefined;
+  /** The response's own: it has none before its turn, where the request is pipelined. */
+  #socket: Socket | null = null;
+  /** There only while something is left for the client to take. */
+  #watch: StallWatch | "soon" | undefined;
 
   constructor(res: ServerResponse, sendTimeout: number | false, events: WriterEvents) {
     this.#res = res;
+    this.#sendTimeout = sendTimeout;
     this.#events = events;
-    this.#watch = new StallWatch(res, sendTimeout, this);
-    // One listener for the response's life: behind `compression`, `once` would add one for ever.
-    res.on("drain", this.#drain);
   }
 
   /** Whether there is room for another frame. What `write()` returned counts: behind `compression`, `writableNeedDrain` lies. */
@@ -81,10 +86,6 @@ export class FrameWriter implements Watched {
     }
   }
 
-  stalled(): void {
-    this.#events.lose("timeout");
-  }
-
   /** Resolves when there is room again, or never will be. */
   drained(): Promise<void> {
     return new Promise((resolve) => {
@@ -111,7 +112,7 @@ export class FrameWriter implements Watched {
       this.#events.broken(error);
       return;
     }
-    this.#watch.begin();
+    this.#watchSoon();
   }
 
   /** Lets everything go: nothing more will be sent or is waited for. */
@@ -119,8 +120,8 @@ export class FrameWriter implements Watched {
     this.#state = "ended";
     this.#joined = "";
     this.#resume?.();
-    this.#watch.stop();
-    this.#res.off("drain", this.#drain);
+    this.taken();
+    if (this.#onDrain !== undefined) this.#res.off("drain", this.#onDrain);
   }
 
   /** Writes what is joined, if there is room. The end of each run of microtasks calls it. */
@@ -139,21 +140,25 @@ export class FrameWriter implements Watched {
     const length = Buffer.byteLength(chunk);
     // The first one takes the head along. Whoever wraps that one may keep it for later.
     const isFirst = this.bytes === 0;
-    if (isFirst) this.#isBare = isBare(this.#res);
+    this.#isBare = (isFirst || this.#isBare) && isBare(this.#res);
     this.bytes += length;
     try {
       // A write after the end would be an uncaught error of the process.
       if (this.#res.writableEnded) throw responseEnded();
-      const hasRoom = isFirst || !this.#isBare ? writeThrough(this.#res, chunk) : writeChunk(this.#res, chunk, length);
-      if (!hasRoom) this.#state = "draining";
+      this.#sent(isFirst || !this.#isBare ? writeThrough(this.#res, chunk) : writeChunk(this.#res, chunk, length));
     } catch (error) {
       this.#events.broken(error);
-      return;
     }
-    this.#watch.begin();
   }
 
-  readonly #drain = (): void => {
+  #sent(progress: Progress): void {
+    if (progress !== "taken") this.#watchSoon();
+    if (progress !== "full") return;
+    this.#state = "draining";
+    if (this.#onDrain === undefined) this.#res.on("drain", (this.#onDrain = () => this.#drain()));
+  }
+
+  #drain(): void {
     if (this.#state !== "draining") return;
     this.#state = "writable";
     // What is joined waits for what the source has ready now. Ticks go before microtasks, and this is one: the flush must be
@@ -162,7 +167,39 @@ export class FrameWriter implements Watched {
     const resume = this.#resume;
     this.#resume = undefined;
     resume?.();
-  };
+  }
+
+  // ---- a client that takes nothing ----
+
+  #watchSoon(): void {
+    if (this.#watch !== undefined || this.#sendTimeout === false) return;
+    this.#watch = "soon";
+    // Node hands what was written to the system at the end of this tick; only what is left after that is the client's to take.
+    process.nextTick(beginToWatch, this, this.#sendTimeout);
+  }
+
+  beginToWatch(sendTimeout: number): void {
+    if (this.#watch !== "soon") return;
+    // Who wraps the response may hold something that cannot be seen.
+    this.#watch = this.isTaken && this.#isBare ? undefined : new StallWatch(this.#res, sendTimeout, this);
+  }
+
+  get isTaken(): boolean {
+    return this.#state === "writable" && (this.#socket ??= this.#res.socket)?.writableLength === 0;
+  }
+
+  taken(): void {
+    if (this.#watch instanceof StallWatch) this.#watch.stop();
+    this.#watch = undefined;
+  }
+
+  stalled(): void {
+    this.#events.lose("timeout");
+  }
+}
+
+function beginToWatch(writer: FrameWriter, sendTimeout: number): void {
+  writer.beginToWatch(sendTimeout);
 }
 
 /** The writers that have something for the end of this run of microtasks: one tick serves them all. */

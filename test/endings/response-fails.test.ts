@@ -108,6 +108,18 @@ describe("a response that somebody else ends", () => {
     expect(s.passedOn).toEqual([expect.objectContaining({ code: "ERR_RESPONSE_ENDED" })]);
   });
 
+  it("while the source waits is the end of the stream, as if the client had left", async () => {
+    const s = await stage(async function* (_req, { response, signal }) {
+      yield 1;
+      setImmediate(() => response.end());
+      await new Promise((resolve) => signal.addEventListener("abort", resolve));
+    });
+    await new RawClient(s.port).request("GET", "/").until("0\r\n\r\n");
+    await until(() => s.over === 1);
+    expect(s.summaries).toEqual([expect.objectContaining({ reason: "disconnected" })]);
+    expect(s.passedOn).toEqual([]);
+  });
+
   it("before the first item, by the source's function, is its own answer", async () => {
     const outcomes: unknown[] = [];
     const app = express();

@@ -22,9 +22,11 @@ export const idle = {
   },
 
   async round(contender, client) {
-    const before = await contender.ask("begin");
+    const before = await contender.ask("memory");
+    const opening = await contender.ask("begin");
     await client.ask("hold", { port: contender.ready, streams, path: "/room" });
-    const { memory, peak } = await contender.ask("end", before);
+    const { peak } = await contender.ask("end", opening);
+    const memory = (await contender.ask("memory")) - before;
     const begun = await contender.ask("begin");
     await sleep(pings * pingInterval);
     const { cpu, block } = await contender.ask("end", begun);

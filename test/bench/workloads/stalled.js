@@ -17,10 +17,12 @@ export const stalled = {
   },
 
   async round(contender, client) {
+    const before = await contender.ask("memory");
     const begun = await contender.ask("begin");
     await client.ask("stall", { port: contender.ready, streams, events });
     await sleep(2_000);
-    const { memory, peak, cpu } = await contender.ask("end", begun);
+    const { peak, cpu } = await contender.ask("end", begun);
+    const memory = (await contender.ask("memory")) - before;
     await client.ask("release");
     await empty(contender);
     return { memory: memory / streams, peak: peak / streams, cpu };

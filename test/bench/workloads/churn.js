@@ -10,8 +10,6 @@ export const churn = {
   rounds: 15,
   columns: ["streams/s", "CPU µs/stream"],
 
-  admits: (contender) => contender.ask("publishes"),
-
   async prepare(contender, client) {
     for (let n = 0; n < 4; n++) await client.ask("churn", { port: contender.ready, times, atOnce });
   },

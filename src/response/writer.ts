@@ -35,12 +35,10 @@ export class FrameWriter implements Watched {
   #joined = "";
   /** The last bytes that were given as they are, as latin1, as many as a blank line has; none since a whole frame. */
   #tail = "";
-  /** Whether everything, from the head on, went out through nobody's hands. */
-  #isBare = false;
   #resume: (() => void) | undefined;
   /** One listener for the response's life, from when there is no room: behind `compression`, `once` would add one for ever. */
   #onDrain: (() => void) | undefined;
-  /** The response's own: it has none before its turn, where the request is pipelined. */
+  /** The response's socket, where chunks may go straight to it. */
   #socket: Socket | null = null;
   /** There only while something is left for the client to take. */
   #watch: StallWatch | "soon" | undefined;
@@ -138,14 +136,16 @@ export class FrameWriter implements Watched {
 
   #send(chunk: string | Uint8Array): void {
     const length = Buffer.byteLength(chunk);
-    // The first one takes the head along. Whoever wraps that one may keep it for later.
     const isFirst = this.bytes === 0;
-    this.#isBare = (isFirst || this.#isBare) && isBare(this.#res);
     this.bytes += length;
     try {
       // A write after the end would be an uncaught error of the process.
       if (this.#res.writableEnded) throw responseEnded();
-      this.#sent(isFirst || !this.#isBare ? writeThrough(this.#res, chunk) : writeChunk(this.#res, chunk, length));
+      const bare = isBare(this.#res);
+      if (!bare) this.#socket = null;
+      this.#sent(this.#socket === null ? writeThrough(this.#res, chunk) : writeChunk(this.#socket, this.#res, chunk, length));
+      // The first one takes the head along. Whoever wraps that one may keep it for later, whatever he does with the next.
+      if (isFirst && bare && this.#res.chunkedEncoding) this.#socket = this.#res.socket;
     } catch (error) {
       this.#events.broken(error);
     }
@@ -181,11 +181,11 @@ export class FrameWriter implements Watched {
   beginToWatch(sendTimeout: number): void {
     if (this.#watch !== "soon") return;
     // Who wraps the response may hold something that cannot be seen.
-    this.#watch = this.isTaken && this.#isBare ? undefined : new StallWatch(this.#res, sendTimeout, this);
+    this.#watch = this.isTaken && this.#socket !== null ? undefined : new StallWatch(this.#res, sendTimeout, this);
   }
 
   get isTaken(): boolean {
-    return this.#state === "writable" && (this.#socket ??= this.#res.socket)?.writableLength === 0;
+    return this.#state === "writable" && (this.#socket ?? this.#res).writableLength === 0;
   }
 
   taken(): void {

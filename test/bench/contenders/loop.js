@@ -2,26 +2,42 @@ import { once } from "node:events";
 import { eventData, readyEvents } from "../event.js";
 import { expressServer, HEAD } from "./express.js";
 
-/** The honest hand-written loop: it iterates, serializes, waits for `'drain'`, and tells a waiting source that the client has left. */
+/**
+ * The honest hand-written loop: it iterates, serializes, waits for `'drain'`; where the source waits, it pings and tells
+ * it that the client has left. It has nothing to fan out with: in its room nobody ever says anything.
+ */
 export function contender({ pingInterval }) {
+  /** Keeps a waiting stream alive; returns the signal that ends its source. */
+  const hold = (res) => {
+    const controller = new AbortController();
+    const pings = setInterval(() => res.write(": ping\n\n"), pingInterval);
+    res.on("close", () => {
+      clearInterval(pings);
+      controller.abort();
+    });
+    return controller.signal;
+  };
+
+  const send = async (res, source) => {
+    for await (const { data } of source) {
+      if (!res.write(`data: ${JSON.stringify(data)}\n\n`)) await once(res, "drain");
+    }
+    res.end();
+  };
+
   const server = expressServer({
     "/ready": async (req, res) => {
       res.writeHead(200, HEAD);
-      for await (const { data } of readyEvents(Number(req.query.count))) {
-        if (!res.write(`data: ${JSON.stringify(data)}\n\n`)) await once(res, "drain");
-      }
-      res.end();
+      await send(res, readyEvents(Number(req.query.count)));
     },
     "/hello": async (req, res) => {
-      const controller = new AbortController();
-      const pings = setInterval(() => res.write(": ping\n\n"), pingInterval);
-      res.on("close", () => {
-        clearInterval(pings);
-        controller.abort();
-      });
       res.writeHead(200, HEAD);
-      for await (const { data } of oneEvent(controller.signal)) res.write(`data: ${JSON.stringify(data)}\n\n`);
-      res.end();
+      await send(res, oneEvent(hold(res)));
+    },
+    "/room": async (req, res) => {
+      res.writeHead(200, HEAD);
+      res.flushHeaders();
+      await send(res, noEvent(hold(res)));
     },
   });
   return { server };
@@ -29,5 +45,11 @@ export function contender({ pingInterval }) {
 
 async function* oneEvent(signal) {
   yield { data: eventData(0) };
-  await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+  await left(signal);
 }
+
+async function* noEvent(signal) {
+  await left(signal);
+}
+
+const left = (signal) => new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));

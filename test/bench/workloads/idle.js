@@ -13,8 +13,6 @@ export const idle = {
   pingInterval,
   columns: ["kB/stream", "resident kB/stream", "CPU ms/s", "longest block ms"],
 
-  admits: (contender) => contender.ask("publishes"),
-
   async prepare(contender, client) {
     await client.ask("hold", { port: contender.ready, streams: 500, path: "/room" });
     await client.ask("release");

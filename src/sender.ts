@@ -12,8 +12,8 @@ export interface SenderEvents {
   end(reason: "expired"): void;
   /** A ping cannot be sent. */
   failed(error: unknown): void;
-  /** Who makes pings tick is in the middle of another request: they are made as part of their own. */
-  runInAsyncScope<Result>(work: () => Result): Result;
+  /** Does something as part of the stream's own request. */
+  runInAsyncScope(work: () => void): void;
 }
 
 /** What one stream sends, and in which order: the head, the first `retry`, events with pings in between, a farewell. */
@@ -91,20 +91,24 @@ export class Sender implements Ticker {
     return { events: this.#sent, bytes: this.#writer.bytes, duration: performance.now() - this.#openedAt };
   }
 
-  /** Pings. */
+  /** Pings. It is the middle of another request, whose stream was the first to ask for such pings. */
   tick(): void {
+    this.#events.runInAsyncScope(() => this.#ping());
+  }
+
+  #ping(): void {
     // None piles up on a full socket, and none lands inside a frame: the one that is due follows later.
     this.#isPingDue = !this.#writer.isWritable || this.#writer.isMidFrame;
     if (this.#isPingDue) return;
     try {
-      this.#writer.write(this.#events.runInAsyncScope(() => this.#encode(this.#settings.ping())));
+      this.#writer.write(this.#encode(this.#settings.ping()));
     } catch (error) {
       this.#events.failed(error);
     }
   }
 
   #pingIfDue(): void {
-    if (this.#isPingDue && this.#pings !== undefined) this.tick();
+    if (this.#isPingDue && this.#pings !== undefined) this.#ping();
   }
 
   #encode(item: unknown): string | Uint8Array {

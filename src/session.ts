@@ -10,7 +10,7 @@ import { endWithoutContent } from "./response/head.js";
 import { lastEventId } from "./response/last-event-id.js";
 import { LazySignal } from "./lazy-signal.js";
 import { Shutdown, type ShutdownEvents } from "./response/shutdown.js";
-import { nextTurn } from "./response/turn.js";
+import { afterOneTurn } from "./response/turn.js";
 import { Sender, type SenderEvents } from "./sender.js";
 import { isThenable, readSource } from "./source.js";
 
@@ -43,7 +43,7 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
 
   #state: "starting" | "open" | "ending" | "closed" = "starting";
   #pump: Pump | undefined;
-  /** Made when there is something to tell. */
+  /** Made when the end comes. */
   #lazyOutcome: Outcome | undefined;
 
   /** `over` is called once, when nothing of the stream is left, after `next` for what nobody has handled. */
@@ -93,7 +93,7 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
       this.#pump = pump;
       pump.run();
       // After the source has been asked: it is to have a whole turn.
-      void nextTurn().then(() => this.#openIdle());
+      afterOneTurn(() => this.#openIdle());
     }
   }
 
@@ -172,7 +172,7 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
   /** The response itself failed, or something that wraps it: nothing more can be sent. */
   broken(error: unknown): void {
     if (this.#state === "closed") return;
-    this.#outcome.failed(error);
+    this.runInAsyncScope(() => this.#outcome.failed(error));
     this.#outcome.unhandled.push(error);
     // Where nothing has left, or somebody else has ended it, there is an answer that may still arrive.
     if (this.#res.headersSent && !this.#res.writableEnded) this.#connection.cut();
@@ -189,6 +189,8 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
   lose(reason: "disconnected" | "timeout" | "shutdown"): void {
     if (this.#outcome.reason === "completed") this.#outcome.reason = reason;
     if (reason !== "disconnected") this.#connection.cut();
+    // Where somebody else has ended the response, the connection is still there.
+    else if (this.#shutdown.hasBegun) this.#connection.hangUp();
     this.#close();
   }
 

@@ -1,7 +1,8 @@
 import { AsyncLocalStorage } from "node:async_hooks";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import express, { type NextFunction, type Request, type Response } from "express";
 import { eventSource, type EventSourceOptions, memoryBroker } from "express-event-source";
-import { expect, it } from "vitest";
+import { expect, it, onTestFinished } from "vitest";
 import { RawClient } from "./support/raw-client.js";
 import { serve } from "./support/server.js";
 import { until } from "./support/stage.js";
@@ -107,4 +108,44 @@ it("is the stream's own in onError and in Express's error handler, where a ping 
   await (await open(port, "/", "ann")).ended();
   await until(() => seen.length === 2);
   expect(seen).toEqual(["error ann", "next ann"]);
+});
+
+it("is the stream's own in retry, in what a shutdown tells, and in the diagnostics, where another request shuts down", async () => {
+  const seen: string[] = [];
+  const stop = new AbortController();
+  const options: EventSourceOptions = { shutdownSignal: stop.signal, retry: () => (seen.push(`retry ${whose()}`), 5) };
+  const opened = (): void => void seen.push(`opened ${whose()}`);
+  subscribe("express-event-source:open", opened);
+  onTestFinished(() => void unsubscribe("express-event-source:open", opened));
+  const { port } = await serve(
+    app({
+      "/": eventSource((_req, { shutdown }) => {
+        shutdown.addEventListener("abort", () => seen.push(`shutdown ${whose()}`));
+        return new Promise<never>(() => {});
+      }, options),
+      "/stop": (_req, res) => {
+        stop.abort();
+        res.send("stopped");
+      },
+    }),
+  );
+  const client = new RawClient(port).request("GET", "/?user=ann");
+  await (await open(port, "/stop", "bob")).until("stopped");
+  await client.ended();
+  expect(seen).toEqual(["shutdown ann", "retry ann", "opened ann"]);
+});
+
+it("is the stream's own in the diagnostics, where a ping fails", async () => {
+  const seen: string[] = [];
+  const failed = (): void => void seen.push(`failed ${whose()}`);
+  subscribe("express-event-source:error", failed);
+  onTestFinished(() => void unsubscribe("express-event-source:error", failed));
+  const ping = () => {
+    if (whose() === "ann") throw new Error("no ping for ann");
+    return { comment: "ping" };
+  };
+  const { port } = await serve(app({ "/": eventSource(() => new ReadableStream(), { pingInterval: 20, ping }) }));
+  await open(port, "/", "bob");
+  await (await open(port, "/", "ann")).ended();
+  expect(seen).toEqual(["failed ann"]);
 });

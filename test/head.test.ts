@@ -28,6 +28,26 @@ const defaults = [
   "X-Accel-Buffering: no",
 ];
 
+describe("the one turn of the event loop that a source has before the head", () => {
+  it("is a whole one for each of those who come together", async () => {
+    const app = express();
+    const arrived: (() => void)[] = [];
+    app.use((_req, _res, next) => {
+      arrived.push(next);
+      // All of them in one turn.
+      if (arrived.length === 4) for (const goOn of arrived) goOn();
+    });
+    const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
+    app.get("/fails", eventSource(async function* (): AsyncGenerator<number> { await turn(); throw new Error("late"); }));
+    app.get("/ends", eventSource(async function* (): AsyncGenerator<number> { await turn(); }));
+    app.use(((_error, _req, res, _next) => void res.status(500).end()) as express.ErrorRequestHandler);
+    const { port } = await serve(app);
+    const clients = ["/fails", "/ends", "/ends", "/fails"].map((path) => new RawClient(port).request("GET", path, { Connection: "close" }));
+    await Promise.all(clients.map((client) => client.ended()));
+    expect(clients.map(({ received }) => received.split(" ")[1])).toEqual(["500", "204", "204", "500"]);
+  });
+});
+
 describe("the head", () => {
   it("says what the stream is, and that nobody is to keep, change or hold it", async () => {
     expect(await head()).toEqual(defaults);

@@ -55,6 +55,20 @@ describe("server.close()", () => {
     expect(s.leakedListeners).toEqual([]);
   });
 
+  it("is not held up by a stream whose response something else ends", async () => {
+    const s = await stage(async function* (_req, { shutdown, response }) {
+      yield "hello";
+      await new Promise((resolve) => shutdown.addEventListener("abort", resolve));
+      setImmediate(() => response.end());
+      await new Promise(() => {});
+    }, { shutdownGracePeriod: 10_000 });
+    // Node would keep the connection for the client's next request.
+    s.server.keepAliveTimeout = 0;
+    await connected(s);
+    expect(await close(s.server)).toBeLessThan(soon);
+    expect(s.summaries.map(({ reason }) => reason)).toEqual(["disconnected"]);
+  });
+
   it("ends streams that say nothing when the grace period is over", async () => {
     const s = await stage(endless, { shutdownGracePeriod: 300 });
     const client = await connected(s);

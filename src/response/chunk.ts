@@ -13,8 +13,8 @@ export function isBare(res: ServerResponse): boolean {
   return res.write === write;
 }
 
-/** How far a chunk has come: the system has taken it, it may still wait but there is room for more, or what comes next must wait for the response's `'drain'`. */
-export type Progress = "taken" | "waiting" | "full";
+/** How far a chunk has come: it is with the system, it may still wait but there is room for more, or what comes next must wait for the response's `'drain'`. */
+export type Progress = "sent" | "waiting" | "full";
 
 /** Writes a chunk through whatever wraps the response. */
 export function writeThrough(res: Flushable, chunk: string | Uint8Array): Progress {
@@ -36,5 +36,5 @@ export function writeChunk(socket: Socket, res: Flushable, chunk: string | Uint8
   // An empty write sends nothing. It tells the response that somebody waits for room.
   const hasRoom = socket.write(`${length.toString(16)}\r\n${chunk}\r\n`) || res.write("");
   if (!hasRoom) return "full";
-  return socket.writableLength === 0 ? "taken" : "waiting";
+  return socket.writableLength === 0 ? "sent" : "waiting";
 }

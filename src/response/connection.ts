@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { isClientGone } from "./client-gone.js";
-import { nextTurn } from "./turn.js";
+import { afterOneTurn } from "./turn.js";
 import { FrameWriter, type WriterEvents } from "./writer.js";
 
 /** `compression` cannot be asked whether it has handed over all it was given: it has when nothing more came for so long. */
@@ -56,9 +56,11 @@ export class Connection {
   /** Cuts it, so that the client sees a failure, after what was written before has left. */
   cutSoon(): void {
     this.writer.stop();
+    // What it wrote may have failed, and that is an end, too.
+    if (this.writer.isClosed) return;
     if (this.#res.socket === null) {
       // A pipelined response hands over what it holds when its turn comes.
-      const arrived = (): void => void nextTurn().then(() => this.hangUp());
+      const arrived = (): void => afterOneTurn(() => this.hangUp());
       this.#res.once("socket", arrived);
       this.#cancelCut = () => this.#res.off("socket", arrived);
     } else if (this.#res.hasHeader("Content-Encoding")) {

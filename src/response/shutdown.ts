@@ -118,6 +118,8 @@ export interface ShutdownEvents {
   end(reason: "shutdown"): void;
   /** The client has not taken its end in time. */
   lose(reason: "shutdown"): void;
+  /** Does something as part of the stream's own request: who begins a shutdown is no part of it. */
+  runInAsyncScope(work: () => void): void;
 }
 
 /**
@@ -157,10 +159,12 @@ export class Shutdown extends LazySignal implements Listener {
 
   begin(): void {
     if (this.aborted) return;
-    this.abort("shutdown");
     const { shutdownGracePeriod } = this.#settings;
-    if (shutdownGracePeriod === 0) this.#finish();
-    else this.#timer = setTimeout(() => this.#finish(), shutdownGracePeriod);
+    this.#events.runInAsyncScope(() => {
+      this.abort("shutdown");
+      if (shutdownGracePeriod === 0) this.#finish();
+      else this.#timer = setTimeout(() => this.#finish(), shutdownGracePeriod);
+    });
   }
 
   #finish(): void {

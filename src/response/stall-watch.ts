@@ -5,9 +5,9 @@ import { type Beat, every, type Ticker } from "./metronome.js";
 /** Who writes to the client. */
 export interface Watched {
   /** Whether nothing is left for the client to take. */
-  readonly isTaken: boolean;
+  readonly isDrained: boolean;
   /** Nothing is left: the watch may end. */
-  taken(): void;
+  unwatch(): void;
   /** The client has taken nothing for `sendTimeout` milliseconds although something was there. */
   stalled(): void;
 }
@@ -37,7 +37,7 @@ export class StallWatch implements Ticker {
     const moved = now !== this.#taken || this.#res.socket === null;
     this.#taken = now;
     this.#quarters = moved ? 0 : this.#quarters + 1;
-    if (this.#watched.isTaken) this.#watched.taken();
+    if (this.#watched.isDrained) this.#watched.unwatch();
     else if (this.#quarters >= 4) this.#watched.stalled();
   }
 }

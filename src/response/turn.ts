@@ -3,7 +3,8 @@
  *
  * Promises that are ready at once run before the loop turns: a source that is always ready would
  * keep timers and every other connection waiting for ever. So the streams of a process share one
- * allowance a turn, and who finds it spent waits for the next turn.
+ * allowance a turn, and who finds it spent waits for the next turn. A turn that was spent lasts until
+ * timers and sockets have been served after it.
  */
 
 // Taken at load: under fake timers the loop turns all the same, and work takes its real time.
@@ -16,7 +17,7 @@ let number = 0;
 let began = 0;
 let next: Promise<void> | undefined;
 
-/** The number of the present turn: who sees the same one twice has worked without a break. */
+/** The number of the present turn: who sees the same one twice shares one allowance with himself. */
 export function currentTurn(): number {
   if (next === undefined) {
     began = now();
@@ -43,9 +44,14 @@ function isSpent(): boolean {
   return now() - began >= allowance;
 }
 
-/** Resolves in the next turn: one promise for all who wait. */
+/** Resolves when the allowance is a new one: one promise for all who wait. */
 export function nextTurn(): Promise<void> {
   currentTurn();
   return next as Promise<void>;
+}
+
+/** Calls `callback` when the loop has turned, after all that waits for the same by now: `nextTurn` may be before that. */
+export function afterOneTurn(callback: () => void): void {
+  setImmediate(callback);
 }
 

@@ -30,7 +30,7 @@ export class FrameWriter implements Watched {
   readonly #sendTimeout: number | false;
   readonly #events: WriterEvents;
 
-  #state: "writable" | "draining" | "ended" = "writable";
+  #state: "writable" | "draining" | "ended" | "closed" = "writable";
   /** Frames that wait for the end of this run of microtasks, or, while draining, for room. */
   #joined = "";
   /** The last bytes that were given as they are, as latin1, as many as a blank line has; none since a whole frame. */
@@ -59,8 +59,17 @@ export class FrameWriter implements Watched {
     return this.#tail !== "" && !this.#tail.replace(/\r\n|\r/g, "\n").endsWith("\n\n");
   }
 
+  /** Whether it has let everything go. Whatever writes may come to this, for the response may fail at once. */
+  get isClosed(): boolean {
+    return this.#state === "closed";
+  }
+
+  get #isOver(): boolean {
+    return this.#state === "ended" || this.#state === "closed";
+  }
+
   write(frame: string | Uint8Array): void {
-    if (this.#state === "ended") return;
+    if (this.#isOver) return;
     if (typeof frame !== "string") {
       this.#flushJoined();
       this.#tail = (this.#tail + Buffer.from(frame.subarray(-4)).toString("latin1")).slice(-4);
@@ -92,33 +101,34 @@ export class FrameWriter implements Watched {
     });
   }
 
-  /** Writes what is left, and nothing after it; the response stays open. The watch goes on until `close`. */
+  /** Writes what is left, and nothing after it; the response stays open. A watch goes on until `close`. */
   stop(): void {
-    if (this.#state === "ended") return;
+    if (this.#isOver) return;
     this.#flushJoined();
+    if (this.isClosed) return;
     this.#state = "ended";
     this.#resume?.();
   }
 
   /** Writes what is left and ends the response. */
   end(): void {
-    if (this.#state === "ended") return;
+    if (this.#isOver) return;
     this.stop();
+    if (this.isClosed) return;
     try {
       this.#res.end();
     } catch (error) {
       this.#events.broken(error);
-      return;
     }
     this.#watchSoon();
   }
 
   /** Lets everything go: nothing more will be sent or is waited for. */
   close(): void {
-    this.#state = "ended";
+    this.#state = "closed";
     this.#joined = "";
     this.#resume?.();
-    this.taken();
+    this.unwatch();
     if (this.#onDrain !== undefined) this.#res.off("drain", this.#onDrain);
   }
 
@@ -152,8 +162,8 @@ export class FrameWriter implements Watched {
   }
 
   #sent(progress: Progress): void {
-    if (progress !== "taken") this.#watchSoon();
-    if (progress !== "full") return;
+    if (progress !== "sent") this.#watchSoon();
+    if (progress !== "full" || this.isClosed) return;
     this.#state = "draining";
     if (this.#onDrain === undefined) this.#res.on("drain", (this.#onDrain = () => this.#drain()));
   }
@@ -164,31 +174,29 @@ export class FrameWriter implements Watched {
     // What is joined waits for what the source has ready now. Ticks go before microtasks, and this is one: the flush must be
     // asked for from among those.
     if (this.#joined !== "") queueMicrotask(() => flushSoon(this));
-    const resume = this.#resume;
+    this.#resume?.();
     this.#resume = undefined;
-    resume?.();
   }
 
   // ---- a client that takes nothing ----
 
   #watchSoon(): void {
-    if (this.#watch !== undefined || this.#sendTimeout === false) return;
+    if (this.#watch !== undefined || this.#sendTimeout === false || this.isClosed) return;
+    const sendTimeout = this.#sendTimeout;
     this.#watch = "soon";
     // Node hands what was written to the system at the end of this tick; only what is left after that is the client's to take.
-    process.nextTick(beginToWatch, this, this.#sendTimeout);
+    process.nextTick(() => {
+      if (this.#watch !== "soon") return;
+      // Who wraps the response may hold something that cannot be seen.
+      this.#watch = this.isDrained && this.#socket !== null ? undefined : new StallWatch(this.#res, sendTimeout, this);
+    });
   }
 
-  beginToWatch(sendTimeout: number): void {
-    if (this.#watch !== "soon") return;
-    // Who wraps the response may hold something that cannot be seen.
-    this.#watch = this.isTaken && this.#socket !== null ? undefined : new StallWatch(this.#res, sendTimeout, this);
-  }
-
-  get isTaken(): boolean {
+  get isDrained(): boolean {
     return this.#state === "writable" && (this.#socket ?? this.#res).writableLength === 0;
   }
 
-  taken(): void {
+  unwatch(): void {
     if (this.#watch instanceof StallWatch) this.#watch.stop();
     this.#watch = undefined;
   }
@@ -196,10 +204,6 @@ export class FrameWriter implements Watched {
   stalled(): void {
     this.#events.lose("timeout");
   }
-}
-
-function beginToWatch(writer: FrameWriter, sendTimeout: number): void {
-  writer.beginToWatch(sendTimeout);
 }
 
 /** The writers that have something for the end of this run of microtasks: one tick serves them all. */

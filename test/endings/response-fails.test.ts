@@ -1,9 +1,10 @@
-import express, { type NextFunction, type Request, type Response } from "express";
-import { eventSource, type StreamSummary } from "express-event-source";
+import compression from "compression";
+import express, { type NextFunction, type Request, type RequestHandler, type Response } from "express";
+import { eventSource, type EventSourceOptions, type EventStream, type StreamSummary } from "express-event-source";
 import { describe, expect, it } from "vitest";
 import { RawClient } from "../support/raw-client.js";
 import { serve } from "../support/server.js";
-import { failOnWarnings, stage, until } from "../support/stage.js";
+import { failOnWarnings, fakeTimers, stage, until } from "../support/stage.js";
 
 failOnWarnings();
 
@@ -82,6 +83,40 @@ describe("a response whose head or write throws", () => {
     expect((await fetch(url, { method: "HEAD" })).status).toBe(503);
   });
 });
+
+describe("a response that fails while the stream writes its last", () => {
+  fakeTimers();
+  const throws = (): never => {
+    throw new Error("write fails");
+  };
+  const failsAtOnce: RequestHandler = (_req, res, next) => {
+    res.write = () => {
+      res.emit("error", new Error("write fails"));
+      return false;
+    };
+    next();
+  };
+  const uncompressed: EventSourceOptions<never> = { headers: { "Cache-Control": "no-store" } };
+
+  it.each<[string, (stream: EventStream) => AsyncGenerator<number>, RequestHandler[], EventSourceOptions<never>]>([
+    ["throws in write()", async function* ({ response }) { yield 1; await turn(); response.write = throws; yield 2; }, [], {}],
+    ["has been ended by the source", async function* ({ response }) { yield 1; await turn(); yield 2; response.end(); }, [], {}],
+    ["emits its error within write()", async function* () { yield 1; await new Promise(() => {}); }, [failsAtOnce], {}],
+    ["throws in write() behind compression, and the source throws too", async function* ({ response }) { yield 1; await turn(); response.write = throws; yield 2; throw new Error("source fails"); }, [compression()], uncompressed],
+  ])("leaves no timer and no listener where it %s", async (_what, source, before, options) => {
+    const s = await stage((_req, stream) => source(stream), { pingInterval: false, sendTimeout: 400, endOnServerClose: false, ...options }, before);
+    // The middleware keeps the one for 'drain' itself, and `off` does not know of it.
+    if (options === uncompressed) s.foreignListeners = ["ServerResponse drain"];
+    new RawClient(s.port).request("GET", "/", { "Accept-Encoding": "gzip" });
+    await until(() => s.over === 1);
+    expect(s.summaries).toEqual([expect.objectContaining({ reason: "error" })]);
+    // Whatever would begin at the end of this tick has begun.
+    await turn();
+    await s.leavesNothing();
+  });
+});
+
+const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
 
 describe("a response that somebody else ends", () => {
   it("within onError is an error for next, not an uncaught one", async () => {

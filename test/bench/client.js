@@ -1,7 +1,8 @@
 import { connect } from "node:net";
 import { MARK } from "./event.js";
 
-/** The clients, all in one process: plain sockets that count events and look at nothing else. */
+/** The clients of one contender, all in one process: plain sockets that count events and look at nothing else. `node client.js NUMBER` */
+const number = Number(process.argv[2]);
 const mark = MARK.charCodeAt(0);
 const buffer = Buffer.allocUnsafe(65_536);
 
@@ -58,8 +59,8 @@ const commands = {
       const batch = Math.min(100, streams - open.length);
       await Promise.all(
         Array.from({ length: batch }, (_, n) => {
-          // A source address has some 28 000 ports.
-          const source = `127.0.0.${1 + Math.floor((open.length + n) / 5_000)}`;
+          // A source address has some 28,000 ports.
+          const source = `127.0.${number}.${1 + Math.floor((open.length + n) / 5_000)}`;
           return new Promise((resolve) => {
             const socket = request(port, path, (events) => {
               resolve();

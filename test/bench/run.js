@@ -44,7 +44,7 @@ async function measure(workload) {
       continue;
     }
     // Each has clients of its own, so that those of fan-out can stay for all rounds.
-    const client = await start("client.js", 1);
+    const client = await start("client.js", 1, [String(entrants.length)]);
     entrants.push({ name, contender, client, prepared: await workload.prepare(contender, client), rounds: [] });
   }
   for (let n = 0; n < Number(values.rounds ?? workload.rounds); n++) {

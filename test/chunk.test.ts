@@ -1,5 +1,5 @@
 import express, { type Request, type RequestHandler, type Response } from "express";
-import { eventSource } from "express-event-source";
+import { eventSource, type EventStream } from "express-event-source";
 import { OutgoingMessage, type Server, ServerResponse } from "node:http";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { RawClient } from "./support/raw-client.js";
@@ -88,6 +88,62 @@ describe("a chunk of a response that nobody wraps", () => {
     tap.res.uncork();
     await client.until("data: 2 ");
     expect(client.body.slice(client.body.indexOf("\n\n") + 2)).toBe(": corked\n\ndata: 2 — é\n\n");
+  });
+
+  it("follows what the response holds even where its socket is no longer corked", async () => {
+    const { tap, port } = await tapped();
+    const client = new RawClient(port).request("GET", "/");
+    await client.until(chunk(1));
+    tap.res.cork();
+    tap.res.write(": held\n\n");
+    tap.res.socket?.uncork();
+    tap.drip();
+    await new Promise((resolve) => setImmediate(resolve));
+    tap.res.uncork();
+    await client.until("data: 2 ");
+    expect(client.received.indexOf(": held")).toBeLessThan(client.received.indexOf("data: 2 "));
+  });
+
+  it("goes nowhere when the response no longer has the socket", async () => {
+    const { tap, port } = await tapped();
+    const client = new RawClient(port).request("GET", "/");
+    await client.until(chunk(1));
+    const { req, socket } = tap.res;
+    tap.res.detachSocket(socket!);
+    const other = new ServerResponse(req);
+    other.assignSocket(socket!);
+    other.setHeader("Content-Length", 4);
+    other.write("AB");
+    tap.drip();
+    await new Promise((resolve) => setImmediate(resolve));
+    other.end("CD");
+    await client.until("CD");
+    expect(client.received.endsWith("\r\n\r\nABCD")).toBe(true);
+    socket?.destroy();
+  });
+
+  it("that was held back is watched from when the response lets it go: a client that takes nothing is cut", async () => {
+    let reason: string | undefined;
+    const source = async function* (_req: Request, { response }: EventStream): AsyncGenerator<string> {
+      yield "begun";
+      const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
+      await turn();
+      while (response.writableLength === 0) {
+        response.cork();
+        yield "x".repeat(8_000);
+        // What is joined leaves before that.
+        await turn();
+        response.uncork();
+        await turn();
+      }
+      await new Promise(() => {});
+    };
+    const { port } = await serve(express().get("/", eventSource(source, { sendTimeout: 400, pingInterval: false, onClose: (summary) => (reason = summary.reason) })));
+    const client = new RawClient(port);
+    client.socket.pause();
+    client.request("GET", "/");
+    await until(() => reason !== undefined);
+    expect(reason).toBe("timeout");
   });
 
   it("follows bytes, and comes before them", async () => {

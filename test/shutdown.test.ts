@@ -55,6 +55,25 @@ describe("server.close()", () => {
     expect(s.leakedListeners).toEqual([]);
   });
 
+  it("leaves the connection to the pipelined request that is being answered on it by now", async () => {
+    const stop = new AbortController();
+    const gate = new Gate();
+    const app = express();
+    app.get("/", eventSource(async function* (_req, { response }) {
+      yield "hello";
+      await gate.opened;
+      response.end();
+      await new Promise(() => {});
+    }, { shutdownSignal: stop.signal, shutdownGracePeriod: 10_000 }));
+    app.get("/next", (_req, res) => void setImmediate(() => setImmediate(() => res.send("answered"))));
+    const { port } = await serve(app);
+    const client = new RawClient(port).request("GET", "/").request("GET", "/next");
+    await client.until("hello");
+    stop.abort();
+    gate.open();
+    await client.until("answered");
+  });
+
   it("is not held up by a stream whose response something else ends", async () => {
     const s = await stage(async function* (_req, { shutdown, response }) {
       yield "hello";

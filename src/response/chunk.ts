@@ -30,11 +30,17 @@ export function writeThrough(res: Flushable, chunk: string | Uint8Array): Progre
  * that happens to it. Here a string goes to the socket in one piece: the same bytes.
  */
 export function writeChunk(socket: Socket, res: Flushable, chunk: string | Uint8Array, length: number): Progress {
-  // Whatever the response holds back, for its application or until the end of a tick, it has its socket hold back too. (Of the
-  // response as little as possible is asked: under Express 5 on Node 20 each has a shape of its own, and each look costs a microsecond.)
-  if (typeof chunk !== "string" || socket.writableCorked > 0 || !socket.writable) return writeThrough(res, chunk);
+  if (typeof chunk !== "string" || !leadsStraightTo(socket, res)) return writeThrough(res, chunk);
   // An empty write sends nothing. It tells the response that somebody waits for room.
   const hasRoom = socket.write(`${length.toString(16)}\r\n${chunk}\r\n`) || res.write("");
   if (!hasRoom) return "full";
   return socket.writableLength === 0 ? "sent" : "waiting";
+}
+
+/**
+ * Whether what the response is given goes to this socket at once: it is still the response's own, nobody holds anything back, and it takes more.
+ * No more than this is asked: under Express 5 on Node 20 each response has a shape of its own, and each look at one costs a microsecond.
+ */
+function leadsStraightTo(socket: Socket, res: ServerResponse): boolean {
+  return res.writableCorked === 0 && res.socket === socket && socket.writable;
 }

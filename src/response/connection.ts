@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { isClientGone } from "./client-gone.js";
 import { afterOneTurn } from "./turn.js";
 import { FrameWriter, type WriterEvents } from "./writer.js";
@@ -78,9 +79,13 @@ export class Connection {
     }
   }
 
-  /** Closes the connection after what was written has left. One that is kept alive would hold a closing server open. */
+  /**
+   * Closes the connection after what was written has left: one that is kept alive would hold a closing server open.
+   * But for a pipelined request that is being answered on it by now.
+   */
   hangUp(): void {
-    this.#req.socket.destroySoon();
+    const socket: Socket & { readonly _httpMessage?: ServerResponse | null } = this.#req.socket;
+    if ((socket._httpMessage ?? this.#res) === this.#res) socket.destroySoon();
   }
 
   /** Lets everything go that waits for something to happen to it. */

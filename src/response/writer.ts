@@ -59,7 +59,7 @@ export class FrameWriter implements Watched {
     return this.#tail !== "" && !this.#tail.replace(/\r\n|\r/g, "\n").endsWith("\n\n");
   }
 
-  /** Whether it has let everything go. Whatever writes may come to this, for the response may fail at once. */
+  /** Whether it has let everything go. Every write may come to this: the response may fail at once. */
   get isClosed(): boolean {
     return this.#state === "closed";
   }
@@ -139,12 +139,12 @@ export class FrameWriter implements Watched {
 
   #flushJoined(): void {
     const joined = this.#joined;
-    if (joined === "") return;
     this.#joined = "";
-    this.#send(joined);
+    if (joined !== "") this.#send(joined);
   }
 
   #send(chunk: string | Uint8Array): void {
+    if (this.isClosed) return;
     const length = Buffer.byteLength(chunk);
     const isFirst = this.bytes === 0;
     this.bytes += length;
@@ -178,8 +178,6 @@ export class FrameWriter implements Watched {
     this.#resume = undefined;
   }
 
-  // ---- a client that takes nothing ----
-
   #watchSoon(): void {
     if (this.#watch !== undefined || this.#sendTimeout === false || this.isClosed) return;
     const sendTimeout = this.#sendTimeout;
@@ -193,7 +191,9 @@ export class FrameWriter implements Watched {
   }
 
   get isDrained(): boolean {
-    return this.#state === "writable" && (this.#socket ?? this.#res).writableLength === 0;
+    // While it is corked the response may hold what the socket does not know of yet.
+    const holder = this.#socket?.writableCorked === 0 ? this.#socket : this.#res;
+    return this.#state === "writable" && holder.writableLength === 0;
   }
 
   unwatch(): void {

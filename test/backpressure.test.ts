@@ -4,7 +4,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, it, vi } from "vitest";
 import { RawClient } from "./support/raw-client.js";
-import { failOnWarnings, fakeTimers, Gate, type Stage, stage, until } from "./support/stage.js";
+import { failOnWarnings, fakeTimers, Gate, type Stage, stage, turn, until } from "./support/stage.js";
 import { tlsConnection, tlsServer } from "./support/tls.js";
 
 failOnWarnings();
@@ -135,7 +135,7 @@ describe("with fake timers", () => {
     for (let second = 0; s.over === 0; second++) {
       expect(second).toBeLessThan(100);
       vi.advanceTimersByTime(1_000);
-      await new Promise((resolve) => setImmediate(resolve));
+      await turn();
     }
     expect(pings).toBeLessThan(30);
     await s.hasEnded("timeout");
@@ -147,7 +147,7 @@ describe("with fake timers", () => {
         // Until the system takes no more; what is left leaves room for thousands of pings.
         while (response.writableLength === 0) {
           yield "x".repeat(10_000);
-          await new Promise((resolve) => setImmediate(resolve));
+          await turn();
         }
         filled.open();
         await new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))));
@@ -161,7 +161,7 @@ describe("with fake timers", () => {
     await filled.opened;
     for (let n = 0; n < 10; n++) {
       vi.advanceTimersByTime(900);
-      await new Promise((resolve) => setImmediate(resolve));
+      await turn();
     }
     await s.hasEnded("timeout");
   });

@@ -4,7 +4,7 @@ import { OutgoingMessage, type Server, ServerResponse } from "node:http";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { RawClient } from "./support/raw-client.js";
 import { serve } from "./support/server.js";
-import { Gate, until } from "./support/stage.js";
+import { Gate, turn, until } from "./support/stage.js";
 import { tlsConnection, tlsServer } from "./support/tls.js";
 
 // Where nobody wraps the response, a chunk goes to its socket in one piece. Nobody must be able to tell, and whoever does
@@ -41,6 +41,14 @@ async function tapped(...middleware: RequestHandler[]): Promise<{ tap: Tap; port
   return { tap, port, server };
 }
 
+/** A tap whose first event has come. */
+async function flowing(...middleware: RequestHandler[]): Promise<{ tap: Tap; client: RawClient }> {
+  const { tap, port } = await tapped(...middleware);
+  const client = new RawClient(port).request("GET", "/");
+  await client.until(chunk(1));
+  return { tap, client };
+}
+
 /** What an event is on the wire, as latin1. */
 function chunk(n: number): string {
   const frame = Buffer.from(`data: ${n} — é\n\n`).toString("latin1");
@@ -57,9 +65,7 @@ const body = (client: RawClient): string => client.received.slice(client.receive
 
 describe("a chunk of a response that nobody wraps", () => {
   it("goes to the socket in one piece, as Node would frame it", async () => {
-    const { tap, port } = await tapped();
-    const client = new RawClient(port).request("GET", "/");
-    await client.until(chunk(1));
+    const { tap, client } = await flowing();
     const written = pieces(tap);
     tap.drip();
     await client.until(chunk(2));
@@ -78,36 +84,30 @@ describe("a chunk of a response that nobody wraps", () => {
   });
 
   it("follows what the application has corked", async () => {
-    const { tap, port } = await tapped();
-    const client = new RawClient(port).request("GET", "/");
-    await client.until(chunk(1));
+    const { tap, client } = await flowing();
     tap.res.cork();
     tap.res.write(": corked\n\n");
     tap.drip();
-    await new Promise((resolve) => setImmediate(resolve));
+    await turn();
     tap.res.uncork();
     await client.until("data: 2 ");
     expect(client.body.slice(client.body.indexOf("\n\n") + 2)).toBe(": corked\n\ndata: 2 — é\n\n");
   });
 
   it("follows what the response holds even where its socket is no longer corked", async () => {
-    const { tap, port } = await tapped();
-    const client = new RawClient(port).request("GET", "/");
-    await client.until(chunk(1));
+    const { tap, client } = await flowing();
     tap.res.cork();
     tap.res.write(": held\n\n");
     tap.res.socket?.uncork();
     tap.drip();
-    await new Promise((resolve) => setImmediate(resolve));
+    await turn();
     tap.res.uncork();
     await client.until("data: 2 ");
     expect(client.received.indexOf(": held")).toBeLessThan(client.received.indexOf("data: 2 "));
   });
 
   it("goes nowhere when the response no longer has the socket", async () => {
-    const { tap, port } = await tapped();
-    const client = new RawClient(port).request("GET", "/");
-    await client.until(chunk(1));
+    const { tap, client } = await flowing();
     const { req, socket } = tap.res;
     tap.res.detachSocket(socket!);
     const other = new ServerResponse(req);
@@ -115,7 +115,7 @@ describe("a chunk of a response that nobody wraps", () => {
     other.setHeader("Content-Length", 4);
     other.write("AB");
     tap.drip();
-    await new Promise((resolve) => setImmediate(resolve));
+    await turn();
     other.end("CD");
     await client.until("CD");
     expect(client.received.endsWith("\r\n\r\nABCD")).toBe(true);
@@ -126,7 +126,6 @@ describe("a chunk of a response that nobody wraps", () => {
     let reason: string | undefined;
     const source = async function* (_req: Request, { response }: EventStream): AsyncGenerator<string> {
       yield "begun";
-      const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
       await turn();
       while (response.writableLength === 0) {
         response.cork();
@@ -186,7 +185,7 @@ describe("a chunk of a response that nobody wraps", () => {
     socket?.on("end", () => tap.drip());
     client.socket.end();
     await client.ended();
-    await new Promise((resolve) => setImmediate(resolve));
+    await turn();
     expect(errors).toEqual([]);
     expect(body(client).startsWith(chunk(1))).toBe(true);
   });
@@ -214,9 +213,7 @@ describe("whoever wraps the response", () => {
 
   it("sees every chunk", async () => {
     const seen: string[] = [];
-    const { tap, port } = await tapped(wrapping(seen));
-    const client = new RawClient(port).request("GET", "/");
-    await client.until(chunk(1));
+    const { tap, client } = await flowing(wrapping(seen));
     tap.drip();
     await client.until(chunk(2));
     expect(seen).toEqual(["data: 1 — é\n\n", "data: 2 — é\n\n"]);
@@ -224,9 +221,7 @@ describe("whoever wraps the response", () => {
 
   it("sees every chunk from the moment it does so", async () => {
     const seen: string[] = [];
-    const { tap, port } = await tapped();
-    const client = new RawClient(port).request("GET", "/");
-    await client.until(chunk(1));
+    const { tap, client } = await flowing();
     tap.drip();
     await client.until(chunk(2));
     wrapping(seen)(tap.res.req, tap.res, () => {});
@@ -261,9 +256,7 @@ describe("whoever wraps the response", () => {
 
   it.each([["every response", OutgoingMessage.prototype], ["every server's response", ServerResponse.prototype]] as const)("sees every chunk where it wraps %s, as tools that watch an application do", async (_what, prototype) => {
     const write = vi.spyOn(prototype, "write");
-    const { tap, port } = await tapped();
-    const client = new RawClient(port).request("GET", "/");
-    await client.until(chunk(1));
+    const { tap, client } = await flowing();
     tap.drip();
     await client.until(chunk(2));
     expect(write.mock.calls.map(([text]) => text as unknown)).toEqual(["data: 1 — é\n\n", "data: 2 — é\n\n"]);

@@ -3,6 +3,7 @@ import { eventSource, type EventSourceOptions, type EventStreamSource } from "ex
 import { describe, expect, it } from "vitest";
 import { RawClient } from "./support/raw-client.js";
 import { serve } from "./support/server.js";
+import { turn } from "./support/stage.js";
 
 /** The head as it went over the wire, without what Node adds by itself. */
 async function head(options: EventSourceOptions = {}, source: EventStreamSource = [1], method = "GET"): Promise<string[]> {
@@ -37,7 +38,6 @@ describe("the one turn of the event loop that a source has before the head", () 
       // All of them in one turn.
       if (arrived.length === 4) for (const goOn of arrived) goOn();
     });
-    const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
     app.get("/fails", eventSource(async function* (): AsyncGenerator<number> { await turn(); throw new Error("late"); }));
     app.get("/ends", eventSource(async function* (): AsyncGenerator<number> { await turn(); }));
     app.use(((_error, _req, res, _next) => void res.status(500).end()) as express.ErrorRequestHandler);
@@ -105,8 +105,8 @@ describe("the source has one turn of the event loop before the head goes out", (
   it.each<[what: string, source: EventStreamSource, status: string]>([
     ["that ends within it gets 204", async function* () { await ticks(50); }, "204 No Content"],
     ["that throws within it gets an HTTP error", async function* () { await ticks(50); throw new Error("secret"); }, "500 Internal Server Error"],
-    ["that takes the whole turn and throws gets an HTTP error", async function* () { await new Promise((resolve) => setImmediate(resolve)); throw new Error("secret"); }, "500 Internal Server Error"],
-    ["that takes the whole turn and ends gets 204", async function* () { await new Promise((resolve) => setImmediate(resolve)); }, "204 No Content"],
+    ["that takes the whole turn and throws gets an HTTP error", async function* () { await turn(); throw new Error("secret"); }, "500 Internal Server Error"],
+    ["that takes the whole turn and ends gets 204", async function* () { await turn(); }, "204 No Content"],
     ["whose promise comes late and that ends within it gets 204", async () => {
       await new Promise((resolve) => setTimeout(resolve, 10));
       return (async function* () { await ticks(50); })();

@@ -5,6 +5,7 @@ import { every as beat } from "../src/response/metronome.js";
 import { deferred } from "./support/deferred.js";
 import { RawClient } from "./support/raw-client.js";
 import { serve } from "./support/server.js";
+import { turn } from "./support/stage.js";
 
 // Sockets and the loop stay real; timers and the clock are ours.
 beforeEach(() => void vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "performance"] }));
@@ -17,8 +18,6 @@ const every = (interval: number, tick: () => void): (() => void) => {
   const calls = beat(interval, { tick });
   return () => calls.stop();
 };
-
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 async function idle(options: EventSourceOptions): Promise<{ client: RawClient; closed: Promise<unknown>; end: () => void }> {
   const closed = deferred<unknown>();

@@ -3,7 +3,7 @@ import { eventSource, memoryBroker, type PublishedEvent } from "express-event-so
 import { describe, expect, it } from "vitest";
 import { RawClient } from "../support/raw-client.js";
 import { serve } from "../support/server.js";
-import { until } from "../support/stage.js";
+import { turn, until } from "../support/stage.js";
 
 // A stream that is woken runs code of the application. Whatever that does, every stream gets every event, in order.
 
@@ -107,7 +107,7 @@ describe("a burst that is longer than the history", () => {
   it("reaches who waits in full, published in one run or one after the other", async () => {
     const inOneRun = async (broker: ReturnType<typeof memoryBroker<Message>>) => {
       await Promise.all([broker.publish("room", { data: 1 }), broker.publish("room", { data: 2 })]);
-      await new Promise((resolve) => setImmediate(resolve));
+      await turn();
     };
     const oneByOne = async (broker: ReturnType<typeof memoryBroker<Message>>) => {
       for (const data of [3, 4, 5]) await broker.publish("room", { data });

@@ -3,7 +3,7 @@ import express, { type Request } from "express";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { RawClient } from "../support/raw-client.js";
-import { failOnWarnings, fakeTimers, Gate, stage, until } from "../support/stage.js";
+import { failOnWarnings, fakeTimers, Gate, stage, turn, until } from "../support/stage.js";
 
 failOnWarnings();
 fakeTimers();
@@ -94,7 +94,7 @@ describe("a source whose client reads nothing", () => {
     // Blocked when no item more is asked for.
     for (let before = -1; before !== asked; ) {
       before = asked;
-      await new Promise((resolve) => setImmediate(resolve));
+      await turn();
       await sleep(20);
     }
     return { s, client };

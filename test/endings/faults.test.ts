@@ -1,7 +1,7 @@
 import type { EventSourceOptions } from "express-event-source";
 import { describe, expect, it, vi } from "vitest";
 import { RawClient } from "../support/raw-client.js";
-import { failOnWarnings, fakeTimers, Gate, type Stage, stage, until } from "../support/stage.js";
+import { failOnWarnings, fakeTimers, Gate, type Stage, stage, turn, until } from "../support/stage.js";
 
 failOnWarnings();
 fakeTimers();
@@ -230,7 +230,7 @@ describe("after the head", () => {
         // Until the system takes no more: what is left is little enough for a source to be asked again.
         while (response.writableLength === 0) {
           yield "x".repeat(10_000);
-          await new Promise((resolve) => setImmediate(resolve));
+          await turn();
         }
         throw boom;
       },
@@ -352,7 +352,7 @@ describe("an iterator's return()", () => {
     client.socket.destroy();
     await s.hasEnded("disconnected");
     more.open();
-    await new Promise((resolve) => setImmediate(resolve));
+    await turn();
     expect(s.passedOn).toEqual([]);
     expect(s.summaries.length).toBe(1);
   });

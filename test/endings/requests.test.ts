@@ -1,7 +1,7 @@
 import express from "express";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { RawClient } from "../support/raw-client.js";
-import { failOnWarnings, fakeTimers, Gate, stage, until } from "../support/stage.js";
+import { failOnWarnings, fakeTimers, Gate, stage, turn, until } from "../support/stage.js";
 
 failOnWarnings();
 fakeTimers();
@@ -101,7 +101,7 @@ describe("maxDuration", () => {
       const client = new RawClient(s.port).request("GET", "/");
       await client.until("hello");
       vi.advanceTimersByTime(at - 2);
-      await new Promise((resolve) => setImmediate(resolve));
+      await turn();
       expect(s.summaries).toEqual([]);
       vi.advanceTimersByTime(2);
       // Ended, not cut.
@@ -130,7 +130,7 @@ describe("maxDuration", () => {
       async function* (_req, { response }) {
         while (response.writableLength === 0) {
           yield "x".repeat(10_000);
-          await new Promise((resolve) => setImmediate(resolve));
+          await turn();
         }
       },
       { maxDuration: 1_000, sendTimeout: 10_000, pingInterval: false },

@@ -4,7 +4,7 @@ import { eventSource, type EventSourceOptions, type EventStream, type StreamSumm
 import { describe, expect, it } from "vitest";
 import { RawClient } from "../support/raw-client.js";
 import { serve } from "../support/server.js";
-import { failOnWarnings, fakeTimers, stage, until } from "../support/stage.js";
+import { failOnWarnings, fakeTimers, stage, turn, until } from "../support/stage.js";
 
 failOnWarnings();
 
@@ -115,8 +115,6 @@ describe("a response that fails while the stream writes its last", () => {
     await s.leavesNothing();
   });
 });
-
-const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
 
 describe("a response that somebody else ends", () => {
   it("within onError is an error for next, not an uncaught one", async () => {

@@ -19,6 +19,11 @@ export async function until(isSo: () => boolean): Promise<void> {
   }
 }
 
+/** Resolves in the next turn of the event loop. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => void setImmediate(resolve));
+}
+
 /** A promise that is resolved from outside. */
 export class Gate<T = void> {
   open!: (value: T) => void;

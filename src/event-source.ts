@@ -1,14 +1,14 @@
 import type { NextFunction, Request, Response } from "express";
-import { checkOptions } from "./check-options.js";
+import { checkOptions } from "./settings.js";
 import { EventStreamError, headersSent, show } from "./errors.js";
-import type { EventStream } from "./event-stream.js";
+import type { EventStream } from "./source/event-stream.js";
 import type { EventStreamItem } from "./format/event.js";
 import type { EventSourceOptions } from "./options.js";
-import { settle } from "./outcome.js";
+import { settle } from "./stream/outcome.js";
 import { isClientGone } from "./response/client-gone.js";
 import { setHead } from "./response/head.js";
-import { type OpenSource, Session } from "./session.js";
-import { isReadable } from "./source.js";
+import { type OpenSource, Session } from "./stream/session.js";
+import { isReadable } from "./source/readers.js";
 
 /** What can be streamed: an async iterable (a generator, a stream, a cursor, …) or an iterable, of promises too, though not a string. */
 type Readable<Item> = AsyncIterable<Item> | (Iterable<Item | PromiseLike<Item>> & object);

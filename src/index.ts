@@ -1,8 +1,8 @@
 export type { Broker, HistoryOptions, PublishedEvent, SubscribeOptions } from "./broker/broker.js";
-export { memoryBroker } from "./broker/memory-broker.js";
+export { memoryBroker } from "./memory/memory-broker.js";
 export { EventStreamError } from "./errors.js";
 export { eventSource, type EventStreamSource } from "./event-source.js";
-export type { EventStream } from "./event-stream.js";
+export type { EventStream } from "./source/event-stream.js";
 export { encodeEvent } from "./format/encode.js";
 export type { EventStreamItem, ServerSentEvent } from "./format/event.js";
 export type { CloseReason, EventSourceOptions, StreamSummary } from "./options.js";

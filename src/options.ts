@@ -1,6 +1,6 @@
-import type { EventStream } from "./event-stream.js";
+import type { EventStream } from "./source/event-stream.js";
 import type { EventStreamItem, LineEnding, Serialize, ServerSentEvent } from "./format/event.js";
-import type { HeaderList, HeadersInit } from "./response/head.js";
+import type { HeaderList, HeadersOption } from "./response/head.js";
 
 /** Why a stream ended. */
 export type CloseReason =
@@ -48,7 +48,7 @@ export interface EventSourceOptions<Item = EventStreamItem> {
    *
    * @example { "Cache-Control": "public, max-age=29", "X-Accel-Buffering": undefined }
    */
-  readonly headers?: HeadersInit | undefined;
+  readonly headers?: HeadersOption | undefined;
   /**
    * Milliseconds between pings, strictly periodic, the first one interval after the head. They keep
    * proxies from closing an idle connection and show the server that a client has gone. `false` or 0: none.

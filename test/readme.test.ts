@@ -7,7 +7,7 @@ import type { Express } from "express";
 import * as library from "express-event-source";
 import ts from "typescript";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { checkOptions } from "../src/check-options.js";
+import { checkOptions } from "../src/settings.js";
 import { headerList } from "../src/response/head.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));

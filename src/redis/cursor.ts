@@ -1,5 +1,5 @@
 import { compareIds, type Entry } from "./entry.js";
-import type { Position } from "./position.js";
+import type { Position } from "./composite-id.js";
 import type { Tail } from "./tail.js";
 
 /** One subscription's place in one channel: in the tail that this process shares, or behind it, in pages from Redis. */

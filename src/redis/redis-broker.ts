@@ -1,4 +1,4 @@
-import { type Beginning, checkChannel, checkChannels, checkHistory, checkSubscribeOptions } from "../broker/arguments.js";
+import { type SubscribeSettings, checkChannel, checkChannels, checkHistory, checkSubscribeOptions } from "../broker/checks.js";
 import type { Broker, HistoryOptions, PublishedEvent, SubscribeOptions } from "../broker/broker.js";
 import { publishAll } from "../broker/publish-all.js";
 import { encodeForPublishing } from "../broker/published-event.js";
@@ -6,7 +6,7 @@ import { EventStreamError, show, unknownOption } from "../errors.js";
 import type { ServerSentEvent } from "../format/event.js";
 import { checkClient, type RedisClient } from "./client.js";
 import { origin } from "./entry.js";
-import { positionsIn } from "./position.js";
+import { positionsIn } from "./composite-id.js";
 import { Reader } from "./reader.js";
 import { Store } from "./store.js";
 import { type Place, type Readers, Subscription } from "./subscription.js";
@@ -106,7 +106,7 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, Readers {
   }
 
   /** Where the subscription begins in a channel, and whether nothing is missing before that. */
-  async #place(key: string, position: string | undefined, { lastEventId, from }: Beginning): Promise<{ place: Place; isKnown: boolean }> {
+  async #place(key: string, position: string | undefined, { lastEventId, from }: SubscribeSettings): Promise<{ place: Place; isKnown: boolean }> {
     // Most clients that come back missed little: what they want is here.
     if (position !== undefined && this.#reader.find(key)?.has(position) === true) {
       return { place: { key, position, isOver: false, last: position, at: -Infinity }, isKnown: true };

@@ -1,8 +1,8 @@
-import type { History } from "../broker/arguments.js";
+import type { History } from "../broker/checks.js";
 import type { EventParts } from "../broker/published-event.js";
 import { ask, type RedisClient } from "./client.js";
 import { before, compareIds, type Entry, isBefore, isId, origin, type RawEntry, readEntry, timeOf } from "./entry.js";
-import { firstCount } from "./mark.js";
+import { firstCount } from "./channel-tag.js";
 import { append, locate, page } from "./scripts.js";
 
 /**

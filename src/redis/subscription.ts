@@ -1,11 +1,11 @@
-import { type Beginning, gapEvent } from "../broker/arguments.js";
+import { type SubscribeSettings, gapEvent } from "../broker/checks.js";
 import type { PublishedEvent } from "../broker/broker.js";
 import { publishedEvent } from "../broker/published-event.js";
-import { done, Feed } from "../feed.js";
-import type { AbortSource } from "../lazy-signal.js";
+import { done, Feed } from "../source/feed.js";
+import type { AbortSource } from "../runtime/lazy-signal.js";
 import { Cursor } from "./cursor.js";
 import { compareIds, type Entry } from "./entry.js";
-import { composeId, type Position } from "./position.js";
+import { composeId, type Position } from "./composite-id.js";
 import type { Tail } from "./tail.js";
 
 /** Where a subscription begins in one of its channels. */
@@ -36,7 +36,7 @@ type Result = IteratorResult<PublishedEvent, undefined>;
 export class Subscription extends Feed<PublishedEvent> {
   readonly #isComposite: boolean;
   readonly #signal: AbortSource | undefined;
-  readonly #onGap: Beginning["onGap"];
+  readonly #onGap: SubscribeSettings["onGap"];
   readonly #readers: Readers;
   #state: "new" | "reading" | "over" = "new";
   #places: readonly Place[];
@@ -46,7 +46,7 @@ export class Subscription extends Feed<PublishedEvent> {
   #isMissing: boolean;
   #lastEventId: string | undefined;
 
-  constructor(readers: Readers, places: readonly Place[], isMissing: boolean, { lastEventId, signal, onGap }: Beginning) {
+  constructor(readers: Readers, places: readonly Place[], isMissing: boolean, { lastEventId, signal, onGap }: SubscribeSettings) {
     super();
     this.#readers = readers;
     this.#places = places;

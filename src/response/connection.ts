@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { isClientGone } from "./client-gone.js";
-import { afterOneTurn } from "./turn.js";
+import { afterOneTurn } from "../runtime/turn.js";
 import { FrameWriter, type WriterEvents } from "./writer.js";
 
 /** `compression` cannot be asked whether it has handed over all it was given: it has when nothing more came for so long. */

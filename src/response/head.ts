@@ -1,12 +1,12 @@
 import type { ServerResponse } from "node:http";
 
 /** Headers as they are given to `eventSource`: `undefined` removes one. */
-export type HeadersInit = Readonly<Record<string, string | number | readonly string[] | undefined>>;
+export type HeadersOption = Readonly<Record<string, string | number | readonly string[] | undefined>>;
 
 /** Headers in the order in which they are set. */
-export type HeaderList = readonly (readonly [name: string, value: HeadersInit[string]])[];
+export type HeaderList = readonly (readonly [name: string, value: HeadersOption[string]])[];
 
-const defaults: HeadersInit = {
+const defaults: HeadersOption = {
   // "The charset parameter may be given; its value must be utf-8": event streams are always UTF-8.
   "Content-Type": "text/event-stream; charset=utf-8",
   // Not to be kept, not to be rewritten: `compression` and proxies would hold events back.
@@ -18,7 +18,7 @@ const defaults: HeadersInit = {
 };
 
 /** The headers of an event stream: the library's own, and then those of the application, which are stronger. */
-export function headerList(headers: HeadersInit): HeaderList {
+export function headerList(headers: HeadersOption): HeaderList {
   return [...Object.entries(defaults), ...Object.entries(headers)];
 }
 

@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { type Beat, every, type Ticker } from "./metronome.js";
+import { type Beat, every, type Ticker } from "../runtime/shared-interval.js";
 
 /** Who writes to the client. */
 export interface Watched {

@@ -1,7 +1,7 @@
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { responseEnded } from "../errors.js";
-import { type Flushable, isBare, type Progress, writeChunk, writeThrough } from "./chunk.js";
+import { type Flushable, isBare, type Progress, writeChunk, writeThrough } from "./direct-write.js";
 import { StallWatch, type Watched } from "./stall-watch.js";
 
 /** Frames that are ready at once leave joined, up to this many characters: the measure of Node's own high-water mark. */

@@ -1,6 +1,6 @@
 import { redisBroker } from "express-event-source/redis";
 import type { RedisClient } from "../../src/redis/client.js";
-import { markName } from "../../src/redis/mark.js";
+import { channelTag } from "../../src/redis/channel-tag.js";
 import { createClient, createClientPool, createCluster } from "redis";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { publishMany, read } from "../broker/contract.js";
@@ -56,7 +56,7 @@ describeWithRedis("what the broker did not write", (redis) => {
   it.each(["0*", "1*", "zzzzzzzzzz*", "0", "", "~"])("takes a position that a client made up, %j, for a gap", async (position) => {
     const { broker, prefix } = open();
     await broker.publish("a", { data: 0 });
-    const reader = await read(broker, ["a", "b"], { lastEventId: `${markName(`${prefix}a`)}${position}` });
+    const reader = await read(broker, ["a", "b"], { lastEventId: `${channelTag(`${prefix}a`)}${position}` });
     expect(dataOf(await reader.take(2))).toEqual(["gap", 0]);
   });
 

@@ -1,0 +1,102 @@
+import { randomBytes } from "node:crypto";
+import type { History } from "../broker/checks.js";
+import { Log } from "./log.js";
+import { type EventParts, publishedEvent } from "../broker/published-event.js";
+
+/** How often the logs are looked through, in milliseconds at most; for short ages more often. */
+const longestSweep = 60_000;
+
+/**
+ * The logs of a broker, and the one sequence that runs through them all: an event's number says what
+ * came before it in every channel, so that one id is a place in any set of channels.
+ *
+ * A log without readers, all of whose events have aged out, is forgotten. What stays of it is one number for all
+ * the forgotten ones: no place before that is taken for current, in a channel that begins anew.
+ */
+export class Channels {
+  /** The number of the last event, 0 before the first. */
+  sequence = 0;
+  /** The number of the last event that was forgotten together with its log. */
+  forgottenUpTo = 0;
+  isClosed = false;
+
+  readonly #history: History;
+  /** In every id, so that one from before a restart is not taken for one of this run. */
+  readonly #prefix = `${randomBytes(6).toString("hex")}-`;
+  readonly #logs = new Map<string, Log>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(history: History) {
+    this.#history = history;
+  }
+
+  get(channel: string): Log | undefined {
+    return this.#logs.get(channel);
+  }
+
+  /** The log of `channel`, begun if there is none. */
+  open(channel: string): Log {
+    let log = this.#logs.get(channel);
+    if (log === undefined) {
+      log = new Log(this.#history, this.forgottenUpTo);
+      this.#logs.set(channel, log);
+      this.#timer ??= setInterval(this.#sweep, Math.min(Math.max(this.#history.maxAge / 4, 100), longestSweep)).unref();
+    }
+    return log;
+  }
+
+  /** @returns the event's id */
+  append(channel: string, parts: EventParts): string {
+    const log = this.open(channel);
+    const sequence = this.sequence + 1;
+    const id = `${this.#prefix}${sequence}`;
+    const entry = { sequence, at: performance.now(), event: publishedEvent(id, parts) };
+    this.sequence = sequence;
+    log.append(entry);
+    return id;
+  }
+
+  end(channel: string): void {
+    const log = this.open(channel);
+    log.isEnded = true;
+    log.touched = performance.now();
+    log.wake();
+  }
+
+  /**
+   * The number of the event with this `id`, if it is one of a place in these channels. An event that has left counts,
+   * for one of them then misses events, but what the others hold from before it must not come twice.
+   */
+  find(id: string, channels: readonly string[]): number | undefined {
+    const digits = id.startsWith(this.#prefix) ? id.slice(this.#prefix.length) : "";
+    if (!/^[1-9]\d{0,15}$/.test(digits)) return undefined;
+    const sequence = Number(digits);
+    return channels.some((channel) => this.#logs.get(channel)?.knows(sequence)) ? sequence : undefined;
+  }
+
+  close(): void {
+    this.isClosed = true;
+    for (const log of this.#logs.values()) log.wake();
+    this.#logs.clear();
+    this.#stop();
+  }
+
+  readonly #sweep = (): void => {
+    const now = performance.now();
+    for (const [channel, log] of this.#logs) {
+      log.expire(now);
+      // Clients that drop now and come back find their place, however long the channel has been idle.
+      if (log.isWatched) log.touched = now;
+      else if (now - log.touched >= this.#history.maxAge) {
+        this.#logs.delete(channel);
+        this.forgottenUpTo = Math.max(this.forgottenUpTo, log.lostUpTo);
+      }
+    }
+    if (this.#logs.size === 0) this.#stop();
+  };
+
+  #stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+}

@@ -1,0 +1,128 @@
+import type { Waiter } from "../source/feed.js";
+import type { History } from "../broker/checks.js";
+import type { PublishedEvent } from "../broker/broker.js";
+
+/** An event in its place: `at` is when it came, in milliseconds of `performance.now()`. */
+export interface Entry {
+  readonly sequence: number;
+  readonly at: number;
+  readonly event: PublishedEvent;
+}
+
+/**
+ * The bounded log of one channel. It knows nobody but those who wait at its end: a reader that lags
+ * costs it nothing, and one that is dropped leaves nothing behind.
+ */
+export class Log {
+  isEnded = false;
+  /** When it was last used: from then on its age counts. */
+  touched: number = performance.now();
+
+  readonly #waiting = new Set<Waiter>();
+  #isBeingRead = false;
+  /** The sequence of its newest entry. */
+  last: number;
+
+  readonly #history: History;
+  readonly #floor: number;
+  /** In the order of their sequence; what stands before `#first` has left. */
+  #entries: (Entry | undefined)[] = [];
+  #first = 0;
+  /** The sequence of the last entry that has left. */
+  #left: number | undefined;
+
+  /** @param floor up to where entries of a former log of this channel may have been forgotten */
+  constructor(history: History, floor: number) {
+    this.#history = history;
+    this.#floor = floor;
+    this.last = floor;
+  }
+
+  get isWatched(): boolean {
+    return this.#waiting.size > 0;
+  }
+
+  wait(waiter: Waiter): void {
+    this.#waiting.add(waiter);
+  }
+
+  leave(waiter: Waiter): void {
+    this.#waiting.delete(waiter);
+  }
+
+  wake(): void {
+    for (const waiter of this.#waiting) waiter.wake();
+  }
+
+  append(entry: Entry): void {
+    this.touched = entry.at;
+    this.last = entry.sequence;
+    this.#entries.push(entry);
+    const isWatched = this.isWatched;
+    this.wake();
+    if (isWatched) this.#trimSoon();
+    this.#trim();
+  }
+
+  /** After those who are woken have had what is there: until then twice as many may be held, for who publishes many in one run. */
+  #trimSoon(): void {
+    if (this.#isBeingRead) return;
+    this.#isBeingRead = true;
+    queueMicrotask(() => {
+      this.#isBeingRead = false;
+      this.#trim();
+    });
+  }
+
+  #trim(): void {
+    const limit = this.#history.maxEvents * (this.#isBeingRead ? 2 : 1);
+    while (this.#entries.length - this.#first > limit) this.#drop();
+    this.expire(this.touched);
+  }
+
+  /** Lets go of what is too old. */
+  expire(now: number): void {
+    for (let entry = this.#entries[this.#first]; entry !== undefined && now - entry.at >= this.#history.maxAge; entry = this.#entries[this.#first]) {
+      this.#drop();
+    }
+  }
+
+  #drop(): void {
+    this.#left = (this.#entries[this.#first] as Entry).sequence;
+    // At once, not when the array is cut: else twice as many would be held.
+    this.#entries[this.#first] = undefined;
+    this.#first += 1;
+    // Half of them at a time: each entry is moved about once in its life.
+    if (this.#first * 2 > this.#entries.length) {
+      this.#entries = this.#entries.slice(this.#first);
+      this.#first = 0;
+    }
+  }
+
+  /** Up to which sequence entries are missing by now. */
+  get lostUpTo(): number {
+    this.expire(performance.now());
+    return this.#left ?? this.#floor;
+  }
+
+  /** The first entry after `sequence` that is held. */
+  after(sequence: number): Entry | undefined {
+    return this.#entries[this.#indexAfter(sequence)];
+  }
+
+  /** Whether `sequence` is a place in this log: an entry that is held, or one that may have been and has left. */
+  knows(sequence: number): boolean {
+    return sequence === this.#left || sequence < this.lostUpTo || this.#entries[this.#indexAfter(sequence - 1)]?.sequence === sequence;
+  }
+
+  #indexAfter(sequence: number): number {
+    let low = this.#first;
+    let high = this.#entries.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#entries[middle] as Entry).sequence > sequence) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+}

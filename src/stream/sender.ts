@@ -1,0 +1,118 @@
+import type { Response } from "express";
+import { headersSent } from "../errors.js";
+import { checkRetry, encode } from "../format/encode.js";
+import type { Settings } from "../options.js";
+import { setHead } from "../response/head.js";
+import { type Beat, every, type Ticker } from "../runtime/shared-interval.js";
+import type { FrameWriter } from "../response/writer.js";
+
+/** What a sender tells. */
+export interface SenderEvents {
+  /** The stream has lasted its time. */
+  end(reason: "expired"): void;
+  /** A ping cannot be sent. */
+  failed(error: unknown): void;
+  /** Does something as part of the stream's own request. */
+  runInAsyncScope(work: () => void): void;
+}
+
+/** What one stream sends, and in which order: the head, the first `retry`, events with pings in between, a farewell. */
+export class Sender implements Ticker {
+  readonly #res: Response;
+  readonly #settings: Settings;
+  readonly #writer: FrameWriter;
+  readonly #events: SenderEvents;
+
+  #openedAt: number | undefined;
+  #sent = 0;
+  #pings: Beat | undefined;
+  #isPingDue = false;
+  #expiry: NodeJS.Timeout | undefined;
+
+  constructor(res: Response, settings: Settings, writer: FrameWriter, events: SenderEvents) {
+    this.#res = res;
+    this.#settings = settings;
+    this.#writer = writer;
+    this.#events = events;
+  }
+
+  /** Prepares the head: it leaves with the first write. */
+  open(retry: Settings["retry"]): void {
+    const { status, headers, pingInterval, maxDuration } = this.#settings;
+    if (this.#res.headersSent) throw headersSent();
+    const delay = typeof retry === "function" ? retry() : retry;
+    // Jitter seldom comes in whole milliseconds.
+    const first = retry === undefined ? undefined : this.#encode({ retry: checkRetry(typeof delay === "number" ? Math.round(delay) : delay) });
+    setHead(this.#res, status, headers);
+    this.#openedAt = performance.now();
+    if (first !== undefined) this.#writer.write(first);
+    if (pingInterval) this.#pings = every(pingInterval, this);
+    // In the last tenth, so that clients that came together do not come back together.
+    if (maxDuration !== undefined) this.#expiry = setTimeout(() => this.#events.end("expired"), maxDuration * (0.9 + Math.random() / 10));
+  }
+
+  /** What goes over the wire for a value of the source. */
+  frameOf(value: unknown): string | Uint8Array {
+    const { toEvent } = this.#settings;
+    return this.#encode(toEvent === undefined ? value : toEvent(value as never));
+  }
+
+  /** Sends the frame of one item; resolves when there is room for the next. */
+  send(frame: string | Uint8Array): Promise<void> | undefined {
+    this.#sent += 1;
+    this.#writer.write(frame);
+    if (!this.#writer.isWritable) return this.#writer.drained().then(() => this.#pingIfDue());
+    this.#pingIfDue();
+    return undefined;
+  }
+
+  /**
+   * Sends a last event.
+   *
+   * @returns false where half a frame has been sent: the event would become part of it
+   */
+  sendLast(event: unknown): boolean {
+    const frame = this.#encode(event);
+    if (this.#writer.isMidFrame) return false;
+    this.#writer.write(frame);
+    return true;
+  }
+
+  /** Stops what runs by the clock. */
+  stop(): void {
+    this.#pings?.stop();
+    this.#pings = undefined;
+    clearTimeout(this.#expiry);
+  }
+
+  /** What has been sent, for the summary; `undefined` where not even the head was. */
+  figures(): { events: number; bytes: number; duration: number } | undefined {
+    if (this.#openedAt === undefined) return undefined;
+    return { events: this.#sent, bytes: this.#writer.bytes, duration: performance.now() - this.#openedAt };
+  }
+
+  /** Pings. It is the middle of another request, whose stream was the first to ask for such pings. */
+  tick(): void {
+    this.#events.runInAsyncScope(() => this.#ping());
+  }
+
+  #ping(): void {
+    // None piles up on a full socket, and none lands inside a frame: the one that is due follows later.
+    this.#isPingDue = !this.#writer.isWritable || this.#writer.isMidFrame;
+    if (this.#isPingDue) return;
+    try {
+      this.#writer.write(this.#encode(this.#settings.ping()));
+    } catch (error) {
+      this.#events.failed(error);
+    }
+  }
+
+  #pingIfDue(): void {
+    if (this.#isPingDue && this.#pings !== undefined) this.#ping();
+  }
+
+  #encode(item: unknown): string | Uint8Array {
+    const { lineEnding, serialize } = this.#settings;
+    return item instanceof Uint8Array ? item : encode(item, lineEnding, serialize);
+  }
+}

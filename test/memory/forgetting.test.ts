@@ -1,0 +1,123 @@
+import { describe, expect, it, vi } from "vitest";
+import { publishMany, read } from "../broker/contract.js";
+import { interleavings } from "../broker/interleavings.js";
+import { memory, openMemory, useVirtualAge } from "./memory.js";
+import { dataOf } from "../broker/reader.js";
+
+useVirtualAge();
+
+interleavings("memoryBroker: loses nothing in silence where events age and channels are forgotten", memory, { isAging: true });
+
+describe("memoryBroker: forgetting", () => {
+  it("keeps one timer for all channels, and none when they have aged out", async () => {
+    const broker = await openMemory({ maxAge: 1_000 });
+    const reader = await read(broker, "waiting");
+    void reader.next();
+    await publishMany(broker, "a", 3);
+    await broker.end("b");
+    expect(vi.getTimerCount()).toBe(1);
+    await reader.return();
+    await memory.pass(3_000);
+    expect(vi.getTimerCount()).toBe(0);
+    await broker.publish("a", { data: 1 });
+    expect(vi.getTimerCount()).toBe(1);
+    await broker.close();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("ends a subscription that lags when its ended channel is forgotten", async () => {
+    const broker = await openMemory({ maxAge: 1_000 });
+    const [read1, unread] = [await read(broker, "a"), await read(broker, "a")];
+    await broker.publish("a", { data: 1 });
+    await read1.take(1);
+    await broker.end("a");
+    await memory.pass(3_000);
+    expect(vi.getTimerCount()).toBe(0);
+    expect(await read1.rest()).toEqual([]);
+    expect(dataOf(await unread.rest())).toEqual(["gap"]);
+  });
+
+  it("takes no id from before for a current one", async () => {
+    const broker = await openMemory({ maxAge: 1_000 });
+    const [first, last] = await publishMany(broker, "a", 2);
+    await memory.pass(3_000);
+    expect(dataOf(await (await read(broker, "a", { lastEventId: first, onGap: () => ({ event: "gap" }) })).take(1))).toEqual(["gap"]);
+    await broker.publish("a", { data: "new" });
+    for (const lastEventId of [first, last]) {
+      expect(dataOf(await (await read(broker, "a", { lastEventId })).take(2))).toEqual(["gap", "new"]);
+    }
+  });
+
+  it("never forgets a channel that somebody waits for, and says no gap there", async () => {
+    const broker = await openMemory({ maxAge: 1_000 });
+    const reader = await read(broker, ["a", "never"]);
+    await broker.publish("a", { data: 0 });
+    const [{ id } = {}] = await reader.take(1);
+    const next = reader.take(1);
+    await broker.publish("other", { data: 0 });
+    await memory.pass(60_000);
+    await broker.publish("never", { data: "late" });
+    expect(dataOf(await next)).toEqual(["late"]);
+    await reader.return();
+    await memory.pass(700);
+    await broker.publish("a", { data: 1 });
+    expect(dataOf(await (await read(broker, ["a"], { lastEventId: id })).take(1))).toEqual([1]);
+  });
+
+  it("gives nobody an event that is too old, whether or not it has been swept away", async () => {
+    const broker = await openMemory({ maxAge: 1_000 });
+    const lagging = await read(broker, "a");
+    await broker.publish("a", { data: "swept" });
+    await memory.pass(100);
+    await broker.publish("a", { data: "old" });
+    await memory.pass(1_050);
+    const late = await read(broker, "a", { from: "start" });
+    await broker.end("a");
+    expect(await late.rest()).toEqual([]);
+    expect(dataOf(await lagging.rest())).toEqual(["gap"]);
+  });
+
+  it("tells a reader that lags in a channel that is forgotten, whatever is forgotten after it", async () => {
+    const broker = await openMemory({ maxAge: 1_000 });
+    const waiting = await read(broker, "old");
+    const lagging = await read(broker, "a");
+    await broker.publish("old", { data: 0 });
+    await waiting.take(1);
+    void waiting.next();
+    await publishMany(broker, "a", 2);
+    expect(dataOf(await lagging.take(1))).toEqual([0]);
+    await memory.pass(3_000);
+    await waiting.return();
+    await memory.pass(3_000);
+    await broker.publish("a", { data: "new" });
+    expect(dataOf(await lagging.take(2))).toEqual(["gap", "new"]);
+  });
+
+  it("keeps the mark of an end for maxAge after the end, not after the last event", async () => {
+    const broker = await openMemory({ maxAge: 1_000 });
+    await broker.publish("a", { data: 0 });
+    await memory.pass(900);
+    await broker.end("a");
+    await memory.pass(900);
+    await expect(broker.publish("a", { data: 1 })).rejects.toMatchObject({ code: "ERR_CHANNEL_ENDED" });
+  });
+
+  it("lets the process end while it holds events", async () => {
+    vi.useRealTimers();
+    const timers = vi.spyOn(globalThis, "setInterval");
+    const broker = await openMemory();
+    await broker.publish("a", { data: 0 });
+    expect(timers.mock.results.map(({ value }) => (value as NodeJS.Timeout).hasRef())).toEqual([false]);
+    timers.mockRestore();
+  });
+
+  it("keeps the mark of an end while somebody waits for it beside another channel", async () => {
+    const broker = await openMemory({ maxAge: 1_000 });
+    await broker.end("a");
+    const everything = (await read(broker, ["a", "b"])).rest();
+    await memory.pass(10_000);
+    await expect(broker.publish("a", { data: 1 })).rejects.toMatchObject({ code: "ERR_CHANNEL_ENDED" });
+    await broker.end("b");
+    expect(await everything).toEqual([]);
+  });
+});

@@ -6,7 +6,16 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 const source = (file: string) => fileURLToPath(new URL(`./src/${file}`, import.meta.url));
 
 /** The longest files, so that none of them begins when the others are done. Vitest knows how long each took, but not in a fresh checkout. */
-const slowest = ["demo/chromium", "redis/redis-broker", "response/compression", "proxies/proxies", "readme", "types/typings", "redis/faults", "consumers/browsers"];
+const slowest = [
+  "demo/chromium",
+  "redis/redis-broker",
+  "response/compression",
+  "proxies/proxies",
+  "readme",
+  "types/typings",
+  "redis/faults",
+  "consumers/browsers",
+];
 
 class SlowestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

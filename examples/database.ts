@@ -41,12 +41,15 @@ async function* articles(after: number) {
   }
 }
 
-app.get("/articles", eventSource(async (_req, { lastEventId }) => {
-  const after = Number(lastEventId ?? 0);
-  const { rows } = await db.query("SELECT FROM articles WHERE id > $1 LIMIT 1", [after]);
-  // Nothing left: 204, at which an EventSource stops coming back.
-  return rows.length === 0 ? null : articles(after);
-}));
+app.get(
+  "/articles",
+  eventSource(async (_req, { lastEventId }) => {
+    const after = Number(lastEventId ?? 0);
+    const { rows } = await db.query("SELECT FROM articles WHERE id > $1 LIMIT 1", [after]);
+    // Nothing left: 204, at which an EventSource stops coming back.
+    return rows.length === 0 ? null : articles(after);
+  }),
+);
 
 app.get("/cursors", async (_req, res) => {
   const { rows } = await db.query<{ name: string }>("SELECT name FROM pg_cursors WHERE name LIKE 'articles%'");

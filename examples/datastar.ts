@@ -33,14 +33,17 @@ const app = express();
 
 app.get("/", (_req, res) => res.send(page));
 
-app.post("/upload", eventSource(async function* (_req, { signal }) {
-  for (let percent = 25; percent <= 100; percent += 25) {
-    await sleep(100, undefined, { signal });
-    yield patchSignals({ percent });
-    yield patchElements(`<li>${percent} %</li>`, { selector: "#log", mode: "append" });
-  }
-  yield patchElements('<p id="result">\n  <strong>Done</strong>\n</p>');
-}));
+app.post(
+  "/upload",
+  eventSource(async function* (_req, { signal }) {
+    for (let percent = 25; percent <= 100; percent += 25) {
+      await sleep(100, undefined, { signal });
+      yield patchSignals({ percent });
+      yield patchElements(`<li>${percent} %</li>`, { selector: "#log", mode: "append" });
+    }
+    yield patchElements('<p id="result">\n  <strong>Done</strong>\n</p>');
+  }),
+);
 
 const server = app.listen(Number(process.env.PORT ?? 3000), () => {
   console.log("http://localhost:%d/upload", (server.address() as AddressInfo).port);

@@ -29,18 +29,21 @@ app.get("/", (_req, res) => res.send(page));
 app.get("/htmx.js", (_req, res) => res.sendFile(resolve("htmx.org/dist/htmx.min.js")));
 app.get("/sse.js", (_req, res) => res.sendFile(resolve("htmx-ext-sse/sse.js")));
 
-app.get("/delivery", eventSource(async function* (_req, { lastEventId, signal }) {
-  for (const [n, step] of steps.entries()) {
-    // What the page shows already.
-    if (n < Number(lastEventId ?? 0)) continue;
-    // It is HTML: escape what users wrote.
-    yield { id: n + 1, event: "step", data: `<li>\n  <b>${step}</b>\n</li>` };
-    yield { event: "status", data: `Step ${n + 1} of ${steps.length}` };
-    await sleep(200, undefined, { signal });
-  }
-  // Not by 204, as elsewhere: the extension comes back from that too.
-  yield { event: "delivered", data: "" };
-}));
+app.get(
+  "/delivery",
+  eventSource(async function* (_req, { lastEventId, signal }) {
+    for (const [n, step] of steps.entries()) {
+      // What the page shows already.
+      if (n < Number(lastEventId ?? 0)) continue;
+      // It is HTML: escape what users wrote.
+      yield { id: n + 1, event: "step", data: `<li>\n  <b>${step}</b>\n</li>` };
+      yield { event: "status", data: `Step ${n + 1} of ${steps.length}` };
+      await sleep(200, undefined, { signal });
+    }
+    // Not by 204, as elsewhere: the extension comes back from that too.
+    yield { event: "delivered", data: "" };
+  }),
+);
 
 const server = app.listen(Number(process.env.PORT ?? 3000), () => {
   console.log("http://localhost:%d/delivery", (server.address() as AddressInfo).port);

@@ -100,13 +100,21 @@ function plain(text: string): string {
 
 /** For an option that is not one: `known` says which there are. */
 export function unknownOption(owner: string, name: string, known: string): EventStreamError {
-  return new EventStreamError("ERR_INVALID_OPTION", `${owner} has no option ${show(name)}; it has ${known}.`, { field: name });
+  return new EventStreamError("ERR_INVALID_OPTION", `${owner} has no option ${show(name)}; it has ${known}.`, {
+    field: name,
+  });
 }
 
 export function headersSent(): EventStreamError {
-  return new EventStreamError("ERR_HEADERS_SENT", "The response has already begun, so it cannot become an event stream; call eventSource before anything is written.");
+  return new EventStreamError(
+    "ERR_HEADERS_SENT",
+    "The response has already begun, so it cannot become an event stream; call eventSource before anything is written.",
+  );
 }
 
 export function responseEnded(): EventStreamError {
-  return new EventStreamError("ERR_RESPONSE_ENDED", "Something else has ended the response while the stream had more to send; leave the response to eventSource, and end the source instead.");
+  return new EventStreamError(
+    "ERR_RESPONSE_ENDED",
+    "Something else has ended the response while the stream had more to send; leave the response to eventSource, and end the source instead.",
+  );
 }

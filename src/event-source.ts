@@ -20,7 +20,10 @@ type Readable<Item> = AsyncIterable<Item> | (Iterable<Item | PromiseLike<Item>> 
  */
 export type EventStreamSource<Item = EventStreamItem, Params = Record<string, string>> =
   | Readable<Item>
-  | ((req: Request<Params>, stream: EventStream) => Readable<Item> | null | undefined | PromiseLike<Readable<Item> | null | undefined>);
+  | ((
+      req: Request<Params>,
+      stream: EventStream,
+    ) => Readable<Item> | null | undefined | PromiseLike<Readable<Item> | null | undefined>);
 
 /** How the source's items become events: by themselves, or through `toEvent`. */
 interface WithToEvent<Item> extends EventSourceOptions<Item> {
@@ -62,7 +65,10 @@ export function eventSource<Params = Record<string, string>, Item extends EventS
 ): Handler<Params>;
 export function eventSource(source: unknown, options: unknown = {}): Handler<unknown> {
   if (typeof source !== "function" && !isReadable(source)) {
-    throw new EventStreamError("ERR_INVALID_SOURCE", `The source of eventSource is ${show(source)}; it must be an async iterable, an iterable, or a function that returns one or a promise of one.`);
+    throw new EventStreamError(
+      "ERR_INVALID_SOURCE",
+      `The source of eventSource is ${show(source)}; it must be an async iterable, an iterable, or a function that returns one or a promise of one.`,
+    );
   }
   const settings = checkOptions(options);
   const open: OpenSource = typeof source === "function" ? (source as OpenSource) : () => source;

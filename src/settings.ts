@@ -31,17 +31,29 @@ const longestDelay = 2 ** 31 - 1;
 const checks: { readonly [Name in keyof Settings]: (value: unknown, name: string) => void } = {
   status: checkStatus,
   headers: checkHeaders,
-  pingInterval: (value, name) => value === 0 || value === false || checkDelay(value, name, 'a number of milliseconds up to 2147483647, or false for none'),
+  pingInterval: (value, name) =>
+    value === 0 ||
+    value === false ||
+    checkDelay(value, name, "a number of milliseconds up to 2147483647, or false for none"),
   ping: checkFunction,
-  retry: (value, name) => typeof value === "function" || checkDelay(value, name, "a whole number of milliseconds ≥ 0 or a function that returns one", Number.isSafeInteger(value) && (value as number) >= 0),
+  retry: (value, name) =>
+    typeof value === "function" ||
+    checkDelay(
+      value,
+      name,
+      "a whole number of milliseconds ≥ 0 or a function that returns one",
+      Number.isSafeInteger(value) && (value as number) >= 0,
+    ),
   toEvent: checkFunction,
   serialize: checkSerialize,
   lineEnding: checkLineEnding,
-  sendTimeout: (value, name) => value === false || checkDelay(value, name, "a number of milliseconds from 1 to 2147483647, or false for never"),
+  sendTimeout: (value, name) =>
+    value === false || checkDelay(value, name, "a number of milliseconds from 1 to 2147483647, or false for never"),
   maxDuration: (value, name) => checkDelay(value, name, "a number of milliseconds from 1 to 2147483647"),
   shutdownSignal: checkSignal,
   endOnServerClose: (value, name) => typeof value === "boolean" || invalid(name, value, "true or false"),
-  shutdownGracePeriod: (value, name) => value === 0 || checkDelay(value, name, "a number of milliseconds from 0 to 2147483647"),
+  shutdownGracePeriod: (value, name) =>
+    value === 0 || checkDelay(value, name, "a number of milliseconds from 0 to 2147483647"),
   onError: checkFunction,
   onClose: checkFunction,
 };
@@ -53,12 +65,19 @@ const checks: { readonly [Name in keyof Settings]: (value: unknown, name: string
  */
 export function checkOptions(options: unknown): Settings {
   if (!isPlainObject(options)) {
-    throw new EventStreamError("ERR_INVALID_OPTION", `The options of eventSource are ${show(options)}; they must be a plain object.`);
+    throw new EventStreamError(
+      "ERR_INVALID_OPTION",
+      `The options of eventSource are ${show(options)}; they must be a plain object.`,
+    );
   }
   const given: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(checks, name)) {
-      throw new EventStreamError("ERR_INVALID_OPTION", `eventSource has no option ${show(name)} (its value is ${show(value)}); it has ${Object.keys(checks).join(", ")}.`, { field: name });
+      throw new EventStreamError(
+        "ERR_INVALID_OPTION",
+        `eventSource has no option ${show(name)} (its value is ${show(value)}); it has ${Object.keys(checks).join(", ")}.`,
+        { field: name },
+      );
     }
     if (value === undefined) continue;
     checks[name as keyof Settings](value, name);
@@ -69,10 +88,18 @@ export function checkOptions(options: unknown): Settings {
 }
 
 function invalid(name: string, value: unknown, must: string, cause?: unknown): never {
-  throw new EventStreamError("ERR_INVALID_OPTION", `The option ${name} is ${show(value)}; it must be ${must}.`, { field: name, ...(cause === undefined ? {} : { cause }) });
+  throw new EventStreamError("ERR_INVALID_OPTION", `The option ${name} is ${show(value)}; it must be ${must}.`, {
+    field: name,
+    ...(cause === undefined ? {} : { cause }),
+  });
 }
 
-function checkDelay(value: unknown, name: string, must: string, valid: boolean = typeof value === "number" && value >= 1 && value <= longestDelay): void {
+function checkDelay(
+  value: unknown,
+  name: string,
+  must: string,
+  valid: boolean = typeof value === "number" && value >= 1 && value <= longestDelay,
+): void {
   if (!valid) invalid(name, value, must);
 }
 
@@ -88,13 +115,24 @@ function checkFunction(value: unknown, name: string): void {
 }
 
 function checkStatus(value: unknown, name: string): void {
-  const hasBody = Number.isInteger(value) && (value as number) >= 200 && (value as number) <= 599 && value !== 204 && value !== 205 && value !== 304;
+  const hasBody =
+    Number.isInteger(value) &&
+    (value as number) >= 200 &&
+    (value as number) <= 599 &&
+    value !== 204 &&
+    value !== 205 &&
+    value !== 304;
   if (!hasBody) invalid(name, value, "a status from 200 to 599 that has a body (a source that is null answers 204)");
 }
 
 function checkSignal(value: unknown, name: string): void {
   const signal = value as Partial<AbortSignal> | null;
-  if (typeof signal !== "object" || signal === null || typeof signal.aborted !== "boolean" || typeof signal.addEventListener !== "function") {
+  if (
+    typeof signal !== "object" ||
+    signal === null ||
+    typeof signal.aborted !== "boolean" ||
+    typeof signal.addEventListener !== "function"
+  ) {
     invalid(name, value, "an AbortSignal");
   }
 }
@@ -104,11 +142,16 @@ const framing = new Set(["content-length", "transfer-encoding", "trailer"]);
 
 function checkHeaders(value: unknown, name: string): void {
   if (!isPlainObject(value)) {
-    invalid(name, value, "a plain object such as { \"Cache-Control\": \"no-cache\" } (Object.fromEntries makes one of Headers or a Map)");
+    invalid(
+      name,
+      value,
+      'a plain object such as { "Cache-Control": "no-cache" } (Object.fromEntries makes one of Headers or a Map)',
+    );
   }
   for (const [header, given] of Object.entries(value)) {
     const option = `${name}[${show(header)}]`;
-    if (framing.has(header.toLowerCase())) invalid(option, given, "left out: an event stream has no length and is framed by Node");
+    if (framing.has(header.toLowerCase()))
+      invalid(option, given, "left out: an event stream has no length and is framed by Node");
     const values: unknown[] = Array.isArray(given) ? given : [given];
     try {
       validateHeaderName(header);
@@ -118,7 +161,12 @@ function checkHeaders(value: unknown, name: string): void {
         validateHeaderValue(header, String(one));
       }
     } catch (cause) {
-      invalid(option, given, "a string, a number, an array of strings, or undefined to remove it, with a valid name and only characters that a header may have", cause);
+      invalid(
+        option,
+        given,
+        "a string, a number, an array of strings, or undefined to remove it, with a valid name and only characters that a header may have",
+        cause,
+      );
     }
   }
 }

@@ -21,7 +21,9 @@ function read(name: string): Source {
   const specifiers = ts.preProcessFile(text).importedFiles.map(({ fileName }) => fileName);
   return {
     text,
-    files: specifiers.filter((specifier) => specifier.startsWith(".")).map((specifier) => posix.join(posix.dirname(name), specifier).replace(/\.js$/, ".ts")),
+    files: specifiers
+      .filter((specifier) => specifier.startsWith("."))
+      .map((specifier) => posix.join(posix.dirname(name), specifier).replace(/\.js$/, ".ts")),
     packages: specifiers.filter((specifier) => !specifier.startsWith(".")),
   };
 }
@@ -51,7 +53,9 @@ const floorOf = (name: string): number => floors.findIndex((rooms) => rooms.incl
 
 /** Every import that `isBad` finds, as `a.ts → b.ts`. */
 function imports(isBad: (from: string, to: string) => boolean): string[] {
-  return [...sources].flatMap(([from, { files }]) => files.filter((to) => isBad(from, to)).map((to) => `${from} → ${to}`));
+  return [...sources].flatMap(([from, { files }]) =>
+    files.filter((to) => isBad(from, to)).map((to) => `${from} → ${to}`),
+  );
 }
 
 describe("the imports", () => {
@@ -71,7 +75,9 @@ describe("the imports", () => {
     expect(imports((from, to) => roomOf(from) === "response/" && fansOut(to))).toEqual([]);
     const known = new Set(["index.ts", "redis.ts", "broker/", "memory/", "redis/"]);
     expect(imports((from, to) => fansOut(to) && !known.has(roomOf(from)))).toEqual([]);
-    expect(imports((from, to) => roomOf(to) === "redis/" && !["redis.ts", "redis/"].includes(roomOf(from)))).toEqual([]);
+    expect(imports((from, to) => roomOf(to) === "redis/" && !["redis.ts", "redis/"].includes(roomOf(from)))).toEqual(
+      [],
+    );
   });
 
   it("go in no circle, types included", () => {
@@ -88,9 +94,15 @@ describe("the imports", () => {
   });
 
   it("need no package but the peers, and those as types", () => {
-    const foreign = [...sources].flatMap(([name, { packages }]) => packages.filter((module) => !module.startsWith("node:")).map((module) => `${roomOf(name)} ${module}`));
+    const foreign = [...sources].flatMap(([name, { packages }]) =>
+      packages.filter((module) => !module.startsWith("node:")).map((module) => `${roomOf(name)} ${module}`),
+    );
     expect(foreign.filter((use) => !/ express$|^redis\/ redis$/.test(use))).toEqual([]);
-    const runtime = [...sources].flatMap(([name, { text }]) => [...text.matchAll(/^(?:import|export)(?! type).* from "(express|redis)";$/gm)].map(([line]) => `${name}: ${line}`));
+    const runtime = [...sources].flatMap(([name, { text }]) =>
+      [...text.matchAll(/^(?:import|export)(?! type).* from "(express|redis)";$/gm)].map(
+        ([line]) => `${name}: ${line}`,
+      ),
+    );
     expect(runtime).toEqual([]);
   });
 });
@@ -107,16 +119,24 @@ describe("the format room", () => {
 
 describe("every source", () => {
   it("has at most 220 lines", () => {
-    const long = [...sources].map(([name, { text }]) => `${name}: ${text.split("\n").length - 1}`).filter((line) => Number(line.split(": ")[1]) > 220);
+    const long = [...sources]
+      .map(([name, { text }]) => `${name}: ${text.split("\n").length - 1}`)
+      .filter((line) => Number(line.split(": ")[1]) > 220);
     expect(long).toEqual([]);
   });
 
   it("leaves the process's own events alone", () => {
-    expect([...sources].filter(([, { text }]) => /\bprocess\s*\.\s*(?:on|once|addListener|prependListener)\b/.test(text)).map(([name]) => name)).toEqual([]);
+    expect(
+      [...sources]
+        .filter(([, { text }]) => /\bprocess\s*\.\s*(?:on|once|addListener|prependListener)\b/.test(text))
+        .map(([name]) => name),
+    ).toEqual([]);
   });
 
   it("has a name that says what it is", () => {
-    expect([...sources.keys()].filter((name) => /(?:^|\/)(?:utils?|helpers?|types|common|misc)(?:\/|\.ts$)/.test(name))).toEqual([]);
+    expect(
+      [...sources.keys()].filter((name) => /(?:^|\/)(?:utils?|helpers?|types|common|misc)(?:\/|\.ts$)/.test(name)),
+    ).toEqual([]);
   });
 });
 
@@ -124,11 +144,20 @@ describe("the doors", () => {
   /** The names that a door exports, those of types with `type ` before them. */
   function names(door: string): string[] {
     const { statements } = ts.createSourceFile(door, sources.get(door)?.text ?? "", ts.ScriptTarget.ES2022);
-    return statements.flatMap((statement) => {
-      if (!ts.isExportDeclaration(statement) || statement.exportClause === undefined || !ts.isNamedExports(statement.exportClause)) return [statement.kind === ts.SyntaxKind.ExportDeclaration ? "*" : "a statement of its own"];
-      const allTypes = statement.isTypeOnly;
-      return statement.exportClause.elements.map(({ name, isTypeOnly }) => (allTypes || isTypeOnly ? `type ${name.text}` : name.text));
-    }).sort();
+    return statements
+      .flatMap((statement) => {
+        if (
+          !ts.isExportDeclaration(statement) ||
+          statement.exportClause === undefined ||
+          !ts.isNamedExports(statement.exportClause)
+        )
+          return [statement.kind === ts.SyntaxKind.ExportDeclaration ? "*" : "a statement of its own"];
+        const allTypes = statement.isTypeOnly;
+        return statement.exportClause.elements.map(({ name, isTypeOnly }) =>
+          allTypes || isTypeOnly ? `type ${name.text}` : name.text,
+        );
+      })
+      .sort();
   }
 
   it("show the names of the design, and no other", () => {
@@ -160,7 +189,9 @@ describe("the doors", () => {
 
 describe("the package", () => {
   it("has no runtime dependency", () => {
-    const { dependencies, optionalDependencies, bundledDependencies } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as Record<string, object | undefined>;
+    const { dependencies, optionalDependencies, bundledDependencies } = JSON.parse(
+      readFileSync(new URL("../package.json", import.meta.url), "utf8"),
+    ) as Record<string, object | undefined>;
     expect({ ...dependencies, ...optionalDependencies, ...bundledDependencies }).toEqual({});
   });
 });

@@ -18,7 +18,9 @@ const fetches = (): number => query.mock.calls.filter(([sql]) => sql.startsWith(
 test("a client that comes back gets the rows after its last one, and the cursor is closed at the end", async () => {
   const response = await from(19_998);
   const text = JSON.stringify("bla ".repeat(200));
-  expect(await response.text()).toBe(`id: 19999\ndata: {"title":"Article 19999","text":${text}}\n\nid: 20000\ndata: {"title":"Article 20000","text":${text}}\n\n`);
+  expect(await response.text()).toBe(
+    `id: 19999\ndata: {"title":"Article 19999","text":${text}}\n\nid: 20000\ndata: {"title":"Article 20000","text":${text}}\n\n`,
+  );
   await until(() => printed.includes("articles_1 closed"));
   expect(await openCursors()).toEqual([]);
 });

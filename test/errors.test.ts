@@ -7,7 +7,13 @@ it("an EventStreamError is a TypeError with a code, a field and a cause", () => 
   const error = new EventStreamError("ERR_INVALID_FIELD", "text", { field: "id", cause });
   expect(error).toBeInstanceOf(EventStreamError);
   expect(error).toBeInstanceOf(TypeError);
-  expect(error).toMatchObject({ name: "EventStreamError", code: "ERR_INVALID_FIELD", field: "id", message: "text", cause });
+  expect(error).toMatchObject({
+    name: "EventStreamError",
+    code: "ERR_INVALID_FIELD",
+    field: "id",
+    message: "text",
+    cause,
+  });
   expect(String(error)).toBe("EventStreamError: text");
   expect(Object.hasOwn(new EventStreamError("ERR_INVALID_ITEM", "text"), "cause")).toBe(false);
 });
@@ -21,7 +27,15 @@ it("an EventStreamError of another build is one too", async () => {
 });
 
 it("nothing else is an EventStreamError", () => {
-  for (const value of [new TypeError("text"), new Error("text"), { code: "ERR_INVALID_ITEM" }, null, undefined, "text", 5]) {
+  for (const value of [
+    new TypeError("text"),
+    new Error("text"),
+    { code: "ERR_INVALID_ITEM" },
+    null,
+    undefined,
+    "text",
+    5,
+  ]) {
     expect(value instanceof EventStreamError).toBe(false);
   }
 });
@@ -45,13 +59,37 @@ it.each<[shown: string, value: () => unknown]>([
   ['{ "a b", "c\\nd" }', () => ({ "a b": 1, "c\nd": 2 })],
   ["{}", () => Object.create(null)],
   ["an instance of Date", () => new Date()],
-  ["an instance of Bad\uFFFDname", () => new (class { static readonly name = "Bad\nname"; })()],
+  [
+    "an instance of Bad\uFFFDname",
+    () =>
+      new (class {
+        static readonly name = "Bad\nname";
+      })(),
+  ],
   // what JSON from a client may hold
   ["{ constructor }", () => ({ constructor: { name: "x\nforged line" } })],
   ["{ constructor, length }", () => ({ constructor: null, length: 5 })],
   ["{ __proto__ }", () => JSON.parse('{"__proto__": {"constructor": null}}')],
-  ["{ constructor }", () => ({ get constructor() { throw new Error("no"); } })],
-  ["an object that cannot be looked at", () => new Proxy({}, { getPrototypeOf() { throw new Error("no"); } })],
+  [
+    "{ constructor }",
+    () => ({
+      get constructor() {
+        throw new Error("no");
+      },
+    }),
+  ],
+  [
+    "an object that cannot be looked at",
+    () =>
+      new Proxy(
+        {},
+        {
+          getPrototypeOf() {
+            throw new Error("no");
+          },
+        },
+      ),
+  ],
   [`1${"0".repeat(59)}…n`, () => 10n ** 100n],
 ])("a message shows %s, on one line", (shown, value) => {
   expect(show(value())).toBe(shown);

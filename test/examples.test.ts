@@ -114,7 +114,9 @@ test("every example is tested here, and says at its top how to try it", () => {
   const tests = readFileSync(fileURLToPath(import.meta.url), "utf8");
   for (const file of files) {
     expect(tests, file).toContain(`start("${file}"`);
-    expect(readFileSync(`${root}examples/${file}`, "utf8"), file).toMatch(/^\/\/ [^]*?\n\/\/ {5}curl .*http:\/\/localhost:3000\//);
+    expect(readFileSync(`${root}examples/${file}`, "utf8"), file).toMatch(
+      /^\/\/ [^]*?\n\/\/ {5}curl .*http:\/\/localhost:3000\//,
+    );
   }
 });
 
@@ -167,7 +169,9 @@ describe.concurrent("advanced", () => {
     const before = await curl("/before");
     expect([before.response.status, before.text]).toEqual([404, '{"error":"No such report"}']);
     const told = await curl("/told");
-    expect(told.text).toBe('data: line 1\n\nevent: failure\ndata: {"message":"The report could not be finished.","retryable":true}\n\n');
+    expect(told.text).toBe(
+      'data: line 1\n\nevent: failure\ndata: {"message":"The report could not be finished.","retryable":true}\n\n',
+    );
     await prints("logged: Error: the password");
     const cut = await curl("/cut");
     expect(cut.text).toBe("data: line 1\n\n");
@@ -236,7 +240,10 @@ describe.concurrent("faults", () => {
 
   test("shutdown: run as the README says, it sends a farewell on Ctrl+C and ends", async ({ onTestFinished }) => {
     // The file of start("faults/shutdown.ts"), in a process of its own: Ctrl+C is meant for all of it.
-    const server = spawn(process.execPath, ["--import", "tsx", "examples/faults/shutdown.ts"], { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
+    const server = spawn(process.execPath, ["--import", "tsx", "examples/faults/shutdown.ts"], {
+      cwd: root,
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     onTestFinished(() => void server.kill("SIGKILL"));
     const exited = once(server, "exit");
     const [url] = await once(server.stdout.setEncoding("utf8"), "data");
@@ -257,7 +264,10 @@ describe.concurrent("broker", () => {
     const { curl } = await start("broker/prices.ts");
     const both = await curl("/prices/ACME,GLOBEX", { enough: /ACME[^]*GLOBEX[^]*ACME/ });
     expect(both.text).not.toContain("HOOLI");
-    const resumed = await curl("/prices/ACME,GLOBEX", { headers: { "Last-Event-ID": idOf(both.text) }, enough: "GLOBEX" });
+    const resumed = await curl("/prices/ACME,GLOBEX", {
+      headers: { "Last-Event-ID": idOf(both.text) },
+      enough: "GLOBEX",
+    });
     // The first event after the one that was seen: the same one that came the first time.
     expect(resumed.text.split("\n\n")[0]).toBe(both.text.split("\n\n")[1]);
     expect(resumed.text).not.toContain("gap");
@@ -266,23 +276,34 @@ describe.concurrent("broker", () => {
   test("chat: members read and write, others do not", async () => {
     const { curl } = await start("broker/chat.ts");
     const as = (user: string) => ({ Authorization: `Bearer ${user}`, "Content-Type": "application/json" });
-    const say = (text: string) => curl("/rooms/garden", { method: "POST", headers: as("bert"), body: JSON.stringify({ text }) });
+    const say = (text: string) =>
+      curl("/rooms/garden", { method: "POST", headers: as("bert"), body: JSON.stringify({ text }) });
     expect((await curl("/rooms/garden")).response.status).toBe(401);
     expect((await curl("/rooms/cellar", { headers: as("anna") })).response.status).toBe(403);
     expect((await say("hello")).response.status).toBe(201);
     await say("anybody?");
     const seen = await curl("/rooms/garden", { headers: as("anna"), enough: "anybody" });
     expect(seen.text).toContain('event: message\ndata: {"from":"bert","text":"hello"}\n\n');
-    const missed = await curl("/rooms/garden", { headers: { ...as("anna"), "Last-Event-ID": idOf(seen.text) }, enough: "anybody" });
+    const missed = await curl("/rooms/garden", {
+      headers: { ...as("anna"), "Last-Event-ID": idOf(seen.text) },
+      enough: "anybody",
+    });
     expect(missed.text).not.toContain("hello");
   });
 
   test("answer: whole for everyone, the rest for who comes back, then 204", async () => {
     const { curl } = await start("broker/answer.ts");
-    const asked = await curl("/answers", { method: "POST", headers: { "Content-Type": "application/json" }, body: '{ "prompt": "Why?" }' });
+    const asked = await curl("/answers", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: '{ "prompt": "Why?" }',
+    });
     const path = asked.response.headers.get("Location") as string;
     const left = await curl(path, { enough: "asked" });
-    const [whole, rest] = await Promise.all([curl(path), curl(path, { headers: { "Last-Event-ID": idOf(left.text) } })]);
+    const [whole, rest] = await Promise.all([
+      curl(path),
+      curl(path, { headers: { "Last-Event-ID": idOf(left.text) } }),
+    ]);
     const words = (text: string) => [...text.matchAll(/"text":"(.*?)"/g)].map(([, word]) => word).join("");
     expect(words(whole.text)).toBe("You asked: Why? It scatters.");
     expect(words(rest.text)).toBe("asked: Why? It scatters.");
@@ -294,7 +315,9 @@ describe.concurrent("broker", () => {
   test("filter: only what passes, rewritten, under the broker's ids", async () => {
     const { curl } = await start("broker/filter.ts");
     const { text } = await curl("/orders?above=500", { enough: /(\n\n[^]*){5}/ });
-    const euros = [...text.matchAll(/^data: {"euros":(\d+),"customer":"\(hidden\)"}$/gm)].map(([, amount]) => Number(amount));
+    const euros = [...text.matchAll(/^data: {"euros":(\d+),"customer":"\(hidden\)"}$/gm)].map(([, amount]) =>
+      Number(amount),
+    );
     expect(euros.length).toBeGreaterThanOrEqual(5);
     expect(Math.min(...euros)).toBeGreaterThan(500);
     expect(text.match(/^id: /gm)?.length).toBeGreaterThanOrEqual(5);

@@ -108,9 +108,15 @@ describe("an option is refused when eventSource is called, by name and value", (
     expect(refusal([], JSON.parse('{"__proto__": 1}')).field).toBe("__proto__");
   });
 
-  it.each([[null], [5], ["options"], [[]], [() => ({})], [new Map([["pingInterval", 5]])]])("options that are %o", (options) => {
-    expect(refusal([], options)).toMatchObject({ code: "ERR_INVALID_OPTION", message: expect.stringContaining("must be a plain object") });
-  });
+  it.each([[null], [5], ["options"], [[]], [() => ({})], [new Map([["pingInterval", 5]])]])(
+    "options that are %o",
+    (options) => {
+      expect(refusal([], options)).toMatchObject({
+        code: "ERR_INVALID_OPTION",
+        message: expect.stringContaining("must be a plain object"),
+      });
+    },
+  );
 });
 
 describe("an option is taken", () => {
@@ -139,13 +145,32 @@ describe("an option is taken", () => {
   });
 
   it("or left at its default where it is undefined", () => {
-    const names = ["status", "headers", "pingInterval", "ping", "retry", "toEvent", "serialize", "lineEnding", "sendTimeout", "maxDuration", "shutdownSignal", "endOnServerClose", "shutdownGracePeriod", "onError", "onClose"];
+    const names = [
+      "status",
+      "headers",
+      "pingInterval",
+      "ping",
+      "retry",
+      "toEvent",
+      "serialize",
+      "lineEnding",
+      "sendTimeout",
+      "maxDuration",
+      "shutdownSignal",
+      "endOnServerClose",
+      "shutdownGracePeriod",
+      "onError",
+      "onClose",
+    ];
     expect(eventSource([], Object.fromEntries(names.map((name) => [name, undefined])))).toBeTypeOf("function");
     expect(eventSource([], undefined)).toBeTypeOf("function");
   });
 
   it("from a frozen object, which stays as it is", () => {
-    const options = Object.freeze({ headers: Object.freeze({ "Set-Cookie": Object.freeze(["a=1"]) }), pingInterval: 5 });
+    const options = Object.freeze({
+      headers: Object.freeze({ "Set-Cookie": Object.freeze(["a=1"]) }),
+      pingInterval: 5,
+    });
     eventSource([], options);
     expect(options).toEqual({ headers: { "Set-Cookie": ["a=1"] }, pingInterval: 5 });
   });
@@ -172,6 +197,8 @@ describe("a source is refused when eventSource is called", () => {
   ])("%o", (source, shown) => {
     const error = refusal(source);
     expect(error.code).toBe("ERR_INVALID_SOURCE");
-    expect(error.message).toBe(`The source of eventSource is ${shown}; it must be an async iterable, an iterable, or a function that returns one or a promise of one.`);
+    expect(error.message).toBe(
+      `The source of eventSource is ${shown}; it must be an async iterable, an iterable, or a function that returns one or a promise of one.`,
+    );
   });
 });

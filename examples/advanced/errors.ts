@@ -10,9 +10,12 @@ import { eventSource } from "express-event-source";
 const app = express();
 
 // Before the first event nothing has been sent: the error handler below answers.
-app.get("/before", eventSource(async () => {
-  throw Object.assign(new Error("No such report"), { status: 404 });
-}));
+app.get(
+  "/before",
+  eventSource(async () => {
+    throw Object.assign(new Error("No such report"), { status: 404 });
+  }),
+);
 
 async function* report() {
   yield { data: "line 1" };
@@ -20,12 +23,15 @@ async function* report() {
 }
 
 // The error's own text never reaches the client by itself.
-app.get("/told", eventSource(report, {
-  onError: (error) => {
-    console.log("logged: %s", error);
-    return { event: "failure", data: { message: "The report could not be finished.", retryable: true } };
-  },
-}));
+app.get(
+  "/told",
+  eventSource(report, {
+    onError: (error) => {
+      console.log("logged: %s", error);
+      return { event: "failure", data: { message: "The report could not be finished.", retryable: true } };
+    },
+  }),
+);
 
 // Without onError a cut connection tells even a fetch client that this was not the end; the error goes to `next`.
 app.get("/cut", eventSource(report));

@@ -14,15 +14,21 @@ async function* quiet(_req: Request, { signal }: EventStream) {
   await once(signal, "abort");
 }
 
-app.get("/comments", eventSource(quiet, {
-  pingInterval: 500,
-  ping: () => ({ comment: "you can't see\nthis ping" }),
-}));
+app.get(
+  "/comments",
+  eventSource(quiet, {
+    pingInterval: 500,
+    ping: () => ({ comment: "you can't see\nthis ping" }),
+  }),
+);
 
-app.get("/events", eventSource(quiet, {
-  pingInterval: 500,
-  ping: () => ({ event: "alive", data: { serverTime: Date.now() } }),
-}));
+app.get(
+  "/events",
+  eventSource(quiet, {
+    pingInterval: 500,
+    ping: () => ({ event: "alive", data: { serverTime: Date.now() } }),
+  }),
+);
 
 const server = app.listen(Number(process.env.PORT ?? 3000), () => {
   console.log("http://localhost:%d/comments", (server.address() as AddressInfo).port);

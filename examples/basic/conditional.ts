@@ -9,7 +9,10 @@ import express from "express";
 import { eventSource } from "express-event-source";
 
 const app = express();
-const percentDone = new Map([["running", 0], ["done", 100]]);
+const percentDone = new Map([
+  ["running", 0],
+  ["done", 100],
+]);
 
 app.use((req, res, next) => {
   if (req.get("Authorization") === "Bearer secret") next();
@@ -24,11 +27,14 @@ async function* progress(job: string, signal: AbortSignal) {
   }
 }
 
-app.get("/jobs/:id", eventSource<{ id: string }>((req, { signal }) => {
-  const { id } = req.params;
-  // Nothing left to tell: 204 keeps an EventSource from coming back.
-  return percentDone.get(id) === 100 ? null : progress(id, signal);
-}));
+app.get(
+  "/jobs/:id",
+  eventSource<{ id: string }>((req, { signal }) => {
+    const { id } = req.params;
+    // Nothing left to tell: 204 keeps an EventSource from coming back.
+    return percentDone.get(id) === 100 ? null : progress(id, signal);
+  }),
+);
 
 const server = app.listen(Number(process.env.PORT ?? 3000), () => {
   console.log("http://localhost:%d/jobs/running", (server.address() as AddressInfo).port);

@@ -8,12 +8,15 @@ import { eventSource } from "express-event-source";
 
 const app = express();
 
-app.get("/numbers", eventSource(async function* (_req, { signal }) {
-  for (let n = 1; n <= 3; n++) {
-    yield { id: n, data: { n } };
-    await sleep(300, undefined, { signal });
-  }
-}));
+app.get(
+  "/numbers",
+  eventSource(async function* (_req, { signal }) {
+    for (let n = 1; n <= 3; n++) {
+      yield { id: n, data: { n } };
+      await sleep(300, undefined, { signal });
+    }
+  }),
+);
 
 const server = app.listen(Number(process.env.PORT ?? 3000), () => {
   console.log("http://localhost:%d/numbers", (server.address() as AddressInfo).port);

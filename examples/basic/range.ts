@@ -18,13 +18,17 @@ async function* numbers(from: number, to: number, signal: AbortSignal) {
   }
 }
 
-app.get("/numbers/:from/:to", eventSource<{ from: string; to: string }>((req, { signal, lastEventId }) => {
-  const from = lastEventId === undefined ? Number(req.params.from) : Number(lastEventId) + 1;
-  const to = Number(req.params.to);
-  // Thrown before anything is sent, it is an ordinary HTTP error.
-  if (!Number.isInteger(from) || !Number.isInteger(to)) throw Object.assign(new Error("Not a number"), { status: 400 });
-  return numbers(from, to, signal);
-}));
+app.get(
+  "/numbers/:from/:to",
+  eventSource<{ from: string; to: string }>((req, { signal, lastEventId }) => {
+    const from = lastEventId === undefined ? Number(req.params.from) : Number(lastEventId) + 1;
+    const to = Number(req.params.to);
+    // Thrown before anything is sent, it is an ordinary HTTP error.
+    if (!Number.isInteger(from) || !Number.isInteger(to))
+      throw Object.assign(new Error("Not a number"), { status: 400 });
+    return numbers(from, to, signal);
+  }),
+);
 
 const server = app.listen(Number(process.env.PORT ?? 3000), () => {
   console.log("http://localhost:%d/numbers/3/6", (server.address() as AddressInfo).port);

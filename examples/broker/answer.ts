@@ -38,12 +38,15 @@ app.post("/answers", express.json(), async (req, res) => {
 // Who has nothing yet begins after the first event. Where the channel does not hold it, because the answer is forgotten, the
 // server has started anew, or the address is made up, the broker says "gap" at once, and a stream that is over before its
 // first event is 204. A subscription from the start would wait: to a broker, any channel may still be written to.
-app.get("/answers/:id", eventSource<{ id: string }>(async (req, stream) => {
-  const [channel, asked] = req.params.id.split(".");
-  const { lastEventId = asked || "unknown" } = stream;
-  const events = await broker.subscribe(`answer:${channel}`, { ...stream, lastEventId });
-  return stream.lastEventId === undefined ? untilGap(events) : events;
-}));
+app.get(
+  "/answers/:id",
+  eventSource<{ id: string }>(async (req, stream) => {
+    const [channel, asked] = req.params.id.split(".");
+    const { lastEventId = asked || "unknown" } = stream;
+    const events = await broker.subscribe(`answer:${channel}`, { ...stream, lastEventId });
+    return stream.lastEventId === undefined ? untilGap(events) : events;
+  }),
+);
 
 async function* untilGap(events: AsyncIterable<PublishedEvent>) {
   for await (const event of events) {

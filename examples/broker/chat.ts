@@ -25,8 +25,13 @@ const memberOnly: RequestHandler<{ room: string }> = (req, res, next) => {
 };
 
 // Who is new to the room sees what was said before; who comes back gets only what it missed.
-app.get("/rooms/:room", memberOnly, eventSource<{ room: string }>((req, stream) =>
-  broker.subscribe(`room:${req.params.room}`, { ...stream, from: "start" })));
+app.get(
+  "/rooms/:room",
+  memberOnly,
+  eventSource<{ room: string }>((req, stream) =>
+    broker.subscribe(`room:${req.params.room}`, { ...stream, from: "start" }),
+  ),
+);
 
 app.post("/rooms/:room", memberOnly, express.json(), async (req, res) => {
   const data = { from: String(res.locals.user), text: String(req.body.text) };

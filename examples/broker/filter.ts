@@ -22,8 +22,10 @@ async function* above(limit: number, orders: AsyncIterable<PublishedEvent<Order>
   }
 }
 
-app.get("/orders", eventSource(async (req, stream) =>
-  above(Number(req.query.above ?? 0), await broker.subscribe("orders", stream))));
+app.get(
+  "/orders",
+  eventSource(async (req, stream) => above(Number(req.query.above ?? 0), await broker.subscribe("orders", stream))),
+);
 
 setInterval(() => {
   const order = { event: "order" as const, data: { euros: Math.round(Math.random() * 1_000), customer: "Anna" } };

@@ -15,10 +15,16 @@ interface Price {
 const broker = memoryBroker<Price>();
 const app = express();
 
-app.get("/prices/:symbols", eventSource<{ symbols: string }>((req, stream) =>
-  broker.subscribe(req.params.symbols.split(","), stream)));
+app.get(
+  "/prices/:symbols",
+  eventSource<{ symbols: string }>((req, stream) => broker.subscribe(req.params.symbols.split(","), stream)),
+);
 
-const prices = new Map([["ACME", 100], ["GLOBEX", 50], ["HOOLI", 200]]);
+const prices = new Map([
+  ["ACME", 100],
+  ["GLOBEX", 50],
+  ["HOOLI", 200],
+]);
 setInterval(() => {
   for (const [symbol, last] of prices) {
     const euros = Math.round((last + Math.random() - 0.5) * 100) / 100;

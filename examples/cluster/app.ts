@@ -15,12 +15,18 @@ const page = readFileSync(new URL("page.html", import.meta.url), "utf8");
 
 app.get("/", (_req, res) => void res.type("html").send(page));
 
-app.get("/numbers", eventSource(async function* (_req, stream) {
-  yield { event: "process", data: process.pid };
-  // An EventSource gives up on any status but 200: while Redis is away, it is told to come back instead.
-  const numbers = await broker.subscribe("numbers", stream).catch(() => undefined);
-  if (numbers !== undefined) yield* numbers;
-}, { retry: () => 200 + Math.random() * 300 }));
+app.get(
+  "/numbers",
+  eventSource(
+    async function* (_req, stream) {
+      yield { event: "process", data: process.pid };
+      // An EventSource gives up on any status but 200: while Redis is away, it is told to come back instead.
+      const numbers = await broker.subscribe("numbers", stream).catch(() => undefined);
+      if (numbers !== undefined) yield* numbers;
+    },
+    { retry: () => 200 + Math.random() * 300 },
+  ),
+);
 
 // nginx sends this to any of the processes; the broker tells the one that is meant.
 app.post("/crash/:process", async (req, res) => {

@@ -34,7 +34,10 @@ function start(command: string, args: string[], env: Record<string, string> = {}
 
 /** A process that crashes is started again, as a supervisor would do it. */
 function startApp(appPort: number): void {
-  const app = start(process.execPath, ["--import", "tsx", here("app.ts")], { PORT: String(appPort), REDIS_URL: redisUrl });
+  const app = start(process.execPath, ["--import", "tsx", here("app.ts")], {
+    PORT: String(appPort),
+    REDIS_URL: redisUrl,
+  });
   app.once("exit", () => {
     if (!isStopping) setTimeout(startApp, 1000, appPort);
   });
@@ -52,7 +55,22 @@ process.once("SIGINT", () => void stop()).once("SIGTERM", () => void stop());
 
 if (process.env.REDIS_URL === undefined) {
   // A crash of Redis itself loses nothing either, with an append-only file that is written before the reply.
-  start("redis-server", ["--port", String(port + 4), "--bind", "127.0.0.1", "--logfile", "redis.log", "--dir", directory, "--save", "", "--appendonly", "yes", "--appendfsync", "always"]);
+  start("redis-server", [
+    "--port",
+    String(port + 4),
+    "--bind",
+    "127.0.0.1",
+    "--logfile",
+    "redis.log",
+    "--dir",
+    directory,
+    "--save",
+    "",
+    "--appendonly",
+    "yes",
+    "--appendfsync",
+    "always",
+  ]);
 }
 const client = createClient({ url: redisUrl });
 client.on("error", () => {});
@@ -60,15 +78,29 @@ await client.connect();
 
 for (const n of [1, 2, 3]) startApp(port + n);
 
-const configuration = readFileSync(here("nginx.conf"), "utf8").replace(/127\.0\.0\.1:300(\d)/g, (_all, n) => `127.0.0.1:${port + Number(n)}`);
+const configuration = readFileSync(here("nginx.conf"), "utf8").replace(
+  /127\.0\.0\.1:300(\d)/g,
+  (_all, n) => `127.0.0.1:${port + Number(n)}`,
+);
 writeFileSync(join(directory, "nginx.conf"), configuration);
 mkdirSync(join(directory, "temp"));
-start("nginx", ["-p", directory, "-c", join(directory, "nginx.conf"), "-e", "stderr", "-g", `daemon off; pid ${directory}/nginx.pid; error_log stderr crit;`]);
+start("nginx", [
+  "-p",
+  directory,
+  "-c",
+  join(directory, "nginx.conf"),
+  "-e",
+  "stderr",
+  "-g",
+  `daemon off; pid ${directory}/nginx.pid; error_log stderr crit;`,
+]);
 console.log("http://localhost:%d/", port);
 
 // Whoever publishes is a process of its own: those that serve come and go.
 const broker = redisBroker({ client, prefix: "cluster-example:" });
 for (let number = 1; !isStopping; number++) {
-  await broker.publish("numbers", { data: number }).catch((error: Error) => console.log("%d may be missing: %s", number, error.message));
+  await broker
+    .publish("numbers", { data: number })
+    .catch((error: Error) => console.log("%d may be missing: %s", number, error.message));
   await sleep(200);
 }

@@ -27,7 +27,10 @@ export class Backstage {
   }
 
   readonly router: Router = Router()
-    .get("/", eventSource((_req, stream) => this.#broker.subscribe("backstage", stream), { retry: 300 }))
+    .get(
+      "/",
+      eventSource((_req, stream) => this.#broker.subscribe("backstage", stream), { retry: 300 }),
+    )
     .delete("/connections/:key", (req, res) => {
       const watched = this.#watched.get(req.params.key);
       watched?.socket?.destroy();
@@ -43,7 +46,10 @@ export class Backstage {
     }
     const tell = (kind: string, text: string) => this.#tell({ event: "wire", data: { key, kind, text } });
     const lastEventId = req.get("Last-Event-ID");
-    tell("request", `${req.method} ${req.baseUrl}${req.path}${lastEventId === undefined ? "" : `\nLast-Event-ID: ${lastEventId}`}`);
+    tell(
+      "request",
+      `${req.method} ${req.baseUrl}${req.path}${lastEventId === undefined ? "" : `\nLast-Event-ID: ${lastEventId}`}`,
+    );
 
     const write = res.write.bind(res) as (...args: unknown[]) => boolean;
     const writeHead = res.writeHead.bind(res) as (...args: unknown[]) => Response;

@@ -8,12 +8,20 @@ export function page(): Router {
   return Router()
     .use((_req, res, next) => {
       // The page needs nothing from elsewhere, and this proves it.
-      res.set("Content-Security-Policy", "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'");
+      res.set(
+        "Content-Security-Policy",
+        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+      );
       res.set("X-Content-Type-Options", "nosniff");
       next();
     })
     .use(express.static(folder("public")))
     .use("/vendor/uplot", express.static(folder("../../node_modules/uplot/dist")))
     .use("/vendor/eventsource-parser", express.static(folder("../../node_modules/eventsource-parser/dist")))
-    .use("/code", express.static(folder("panels"), { setHeaders: (res) => void res.set("Content-Type", "text/plain; charset=utf-8") }));
+    .use(
+      "/code",
+      express.static(folder("panels"), {
+        setHeaders: (res) => void res.set("Content-Type", "text/plain; charset=utf-8"),
+      }),
+    );
 }

@@ -32,7 +32,11 @@ export interface Demo {
 }
 
 /** Starts the demo. */
-export async function startDemo({ port = 0, host = "127.0.0.1", print = console.log }: DemoOptions = {}): Promise<Demo> {
+export async function startDemo({
+  port = 0,
+  host = "127.0.0.1",
+  print = console.log,
+}: DemoOptions = {}): Promise<Demo> {
   let run = await startRun(port, host, print, restart);
   let restarting: Promise<void> = Promise.resolve();
 
@@ -62,7 +66,8 @@ async function startRun(port: number, host: string, print: (line: string) => voi
     broker,
     log,
     restart,
-    run: (work) => void work(stopping.signal).catch((error) => stopping.signal.aborted || log(`server: ${String(error)}`)),
+    run: (work) =>
+      void work(stopping.signal).catch((error) => stopping.signal.aborted || log(`server: ${String(error)}`)),
   };
   const failed: ErrorRequestHandler = (error, req, res, next) => {
     log(`server: ${req.method} ${req.path}: ${String(error)}`);

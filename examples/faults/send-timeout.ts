@@ -16,12 +16,15 @@ function* flood() {
   }
 }
 
-app.get("/flood", eventSource(flood, {
-  sendTimeout: 1_000,
-  onClose: ({ reason, bytes, duration }) => {
-    console.log("dropped: %s after %d ms and %d MB", reason, Math.round(duration), Math.round(bytes / 1e6));
-  },
-}));
+app.get(
+  "/flood",
+  eventSource(flood, {
+    sendTimeout: 1_000,
+    onClose: ({ reason, bytes, duration }) => {
+      console.log("dropped: %s after %d ms and %d MB", reason, Math.round(duration), Math.round(bytes / 1e6));
+    },
+  }),
+);
 
 const server = app.listen(Number(process.env.PORT ?? 3000), () => {
   console.log("http://localhost:%d/flood", (server.address() as AddressInfo).port);

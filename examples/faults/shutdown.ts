@@ -8,15 +8,21 @@ import { eventSource } from "express-event-source";
 
 const app = express();
 
-app.get("/news", eventSource(async function* (_req, { signal, shutdown }) {
-  const over = AbortSignal.any([signal, shutdown]);
-  for (let n = 1; !over.aborted; n++) {
-    yield { id: n, data: `news ${n}` };
-    await sleep(1_000, undefined, { signal: over }).catch(() => {});
-  }
-  // If the client has left, nobody reads this; if the server is closing, the grace period lets it out.
-  yield { event: "farewell", data: "back in a moment", retry: 2_000 };
-}, { shutdownGracePeriod: 5_000 }));
+app.get(
+  "/news",
+  eventSource(
+    async function* (_req, { signal, shutdown }) {
+      const over = AbortSignal.any([signal, shutdown]);
+      for (let n = 1; !over.aborted; n++) {
+        yield { id: n, data: `news ${n}` };
+        await sleep(1_000, undefined, { signal: over }).catch(() => {});
+      }
+      // If the client has left, nobody reads this; if the server is closing, the grace period lets it out.
+      yield { event: "farewell", data: "back in a moment", retry: 2_000 };
+    },
+    { shutdownGracePeriod: 5_000 },
+  ),
+);
 
 const server = app.listen(Number(process.env.PORT ?? 3000), () => {
   console.log("http://localhost:%d/news", (server.address() as AddressInfo).port);

@@ -12,7 +12,12 @@ const open = new Gauge({ name: "sse_streams_open", help: "Streams that are open"
 const errors = new Counter({ name: "sse_stream_errors_total", help: "Streams that failed", labelNames: ["route"] });
 const events = new Counter({ name: "sse_events_total", help: "Events sent", labelNames: ["route"] });
 const bytes = new Counter({ name: "sse_bytes_total", help: "Bytes written", labelNames: ["route"] });
-const duration = new Histogram({ name: "sse_stream_seconds", help: "How long streams last", labelNames: ["route", "reason"], buckets: [1, 10, 60, 600, 3600] });
+const duration = new Histogram({
+  name: "sse_stream_seconds",
+  help: "How long streams last",
+  labelNames: ["route", "reason"],
+  buckets: [1, 10, 60, 600, 3600],
+});
 
 const routeOf = (request: Request) => ({ route: request.baseUrl + String(request.route?.path ?? "") });
 
@@ -33,7 +38,10 @@ subscribe("express-event-source:close", (message) => {
 
 const app = express();
 
-app.get("/numbers", eventSource(() => [1, 2, 3]));
+app.get(
+  "/numbers",
+  eventSource(() => [1, 2, 3]),
+);
 
 app.get("/metrics", async (_req, res) => {
   res.type(register.contentType).send(await register.metrics());

@@ -20,11 +20,14 @@ async function produce(events: PassThrough, signal: AbortSignal) {
   events.end();
 }
 
-app.get("/rows", eventSource((_req, { signal }) => {
-  const events = new PassThrough({ objectMode: true });
-  produce(events, signal).catch((error: Error) => signal.aborted || events.destroy(error));
-  return events;
-}));
+app.get(
+  "/rows",
+  eventSource((_req, { signal }) => {
+    const events = new PassThrough({ objectMode: true });
+    produce(events, signal).catch((error: Error) => signal.aborted || events.destroy(error));
+    return events;
+  }),
+);
 
 const server = app.listen(Number(process.env.PORT ?? 3000), () => {
   console.log("http://localhost:%d/rows", (server.address() as AddressInfo).port);

@@ -16,18 +16,18 @@ async function produce(events: PassThrough, event: string, every: number, signal
   }
 }
 
-app.get("/news", eventSource((_req, { signal }) => {
-  const events = new PassThrough({ objectMode: true });
-  Promise.all([
-    produce(events, "weather", 100, signal),
-    produce(events, "traffic", 150, signal),
-  ]).then(
-    () => events.end(),
-    // A producer's failure becomes the stream's; after the client has left there is nobody to tell.
-    (error: Error) => signal.aborted || events.destroy(error),
-  );
-  return events;
-}));
+app.get(
+  "/news",
+  eventSource((_req, { signal }) => {
+    const events = new PassThrough({ objectMode: true });
+    Promise.all([produce(events, "weather", 100, signal), produce(events, "traffic", 150, signal)]).then(
+      () => events.end(),
+      // A producer's failure becomes the stream's; after the client has left there is nobody to tell.
+      (error: Error) => signal.aborted || events.destroy(error),
+    );
+    return events;
+  }),
+);
 
 const server = app.listen(Number(process.env.PORT ?? 3000), () => {
   console.log("http://localhost:%d/news", (server.address() as AddressInfo).port);

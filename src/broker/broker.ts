@@ -100,7 +100,10 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
    * @throws {EventStreamError} (as a rejection) `ERR_INVALID_CHANNEL`, `ERR_INVALID_OPTION`, `ERR_BROKER_CLOSED`,
    *   `ERR_BROKER_UNAVAILABLE`
    */
-  subscribe(channels: string | readonly string[], options?: SubscribeOptions): Promise<AsyncIterable<PublishedEvent<E>>>;
+  subscribe(
+    channels: string | readonly string[],
+    options?: SubscribeOptions,
+  ): Promise<AsyncIterable<PublishedEvent<E>>>;
 
   /** Ends every subscription and lets go of everything the broker opened. Publishing and subscribing reject from then on. */
   close(): Promise<void>;

@@ -27,7 +27,11 @@ export function encodeForPublishing(event: unknown): EventParts {
   }
   const { comment, id, event: type, data, retry } = event as ServerSentEvent;
   if (id !== undefined) {
-    throw new EventStreamError("ERR_INVALID_FIELD", `The event's "id" is ${show(id)}; leave it out: a broker gives the ids, in the order of its log.`, { field: "id" });
+    throw new EventStreamError(
+      "ERR_INVALID_FIELD",
+      `The event's "id" is ${show(id)}; leave it out: a broker gives the ids, in the order of its log.`,
+      { field: "id" },
+    );
   }
   let json: string | undefined;
   // The format room checks it, and what its serialize makes is kept, so that data is serialized once.

@@ -36,7 +36,10 @@ export interface EncodeOptions {
  */
 export function encodeEvent(item: Exclude<EventStreamItem, Uint8Array>, options: EncodeOptions = {}): string {
   if (typeof options !== "object" || options === null) {
-    throw new EventStreamError("ERR_INVALID_OPTION", `The options of encodeEvent are ${show(options)}; they must be an object.`);
+    throw new EventStreamError(
+      "ERR_INVALID_OPTION",
+      `The options of encodeEvent are ${show(options)}; they must be an object.`,
+    );
   }
   const { lineEnding = "\n", serialize = JSON.stringify, ...unknown } = options;
   const [stranger] = Object.keys(unknown);
@@ -62,7 +65,10 @@ export function encode(item: unknown, lineEnding: LineEnding, serialize: Seriali
     case "object":
       if (item !== null) return encodeObject(item, lineEnding, serialize);
   }
-  throw new EventStreamError("ERR_INVALID_ITEM", `${show(item)} cannot be sent as an event; write { data: … }, or filter it out.`);
+  throw new EventStreamError(
+    "ERR_INVALID_ITEM",
+    `${show(item)} cannot be sent as an event; write { data: … }, or filter it out.`,
+  );
 }
 
 function encodeObject(item: ServerSentEvent, lineEnding: LineEnding, serialize: Serialize): string {
@@ -77,7 +83,8 @@ function encodeObject(item: ServerSentEvent, lineEnding: LineEnding, serialize: 
   if (comment !== undefined) frame += lines(": ", checkComment(comment), lineEnding);
   if (id !== undefined) frame += `id: ${checkId(id)}${lineEnding}`;
   if (event !== undefined) frame += `event: ${checkEvent(event)}${lineEnding}`;
-  if (data !== undefined) frame += typeof data === "string" ? lines("data: ", data, lineEnding) : dataLines(data, lineEnding, serialize);
+  if (data !== undefined)
+    frame += typeof data === "string" ? lines("data: ", data, lineEnding) : dataLines(data, lineEnding, serialize);
   if (retry !== undefined) frame += `retry: ${checkRetry(retry)}${lineEnding}`;
   if (frame === "") throw emptyEvent(item);
   return frame + lineEnding;
@@ -88,10 +95,18 @@ function dataLines(data: unknown, lineEnding: LineEnding, serialize: Serialize):
   try {
     text = serialize(data);
   } catch (cause) {
-    throw new EventStreamError("ERR_UNSERIALIZABLE_DATA", `serialize failed for the data ${show(data)}; give it a value that it can turn into text, or pass another serialize.`, { field: "data", cause });
+    throw new EventStreamError(
+      "ERR_UNSERIALIZABLE_DATA",
+      `serialize failed for the data ${show(data)}; give it a value that it can turn into text, or pass another serialize.`,
+      { field: "data", cause },
+    );
   }
   if (typeof text !== "string") {
-    throw new EventStreamError("ERR_UNSERIALIZABLE_DATA", `serialize turned the data ${show(data)} into ${show(text)} instead of a string; leave the field out, or send null or "".`, { field: "data" });
+    throw new EventStreamError(
+      "ERR_UNSERIALIZABLE_DATA",
+      `serialize turned the data ${show(data)} into ${show(text)} instead of a string; leave the field out, or send null or "".`,
+      { field: "data" },
+    );
   }
   // JSON escapes every line break: there is nothing to look for.
   return serialize === JSON.stringify ? `data: ${text}${lineEnding}` : lines("data: ", text, lineEnding);
@@ -128,7 +143,8 @@ function checkId(id: unknown): string {
 
 function checkEvent(event: unknown): string {
   if (typeof event !== "string") throw invalidField("event", event, "a string");
-  if (hasLineBreak(event)) throw invalidField("event", event, "one line: it holds a CR or LF, which would start another field");
+  if (hasLineBreak(event))
+    throw invalidField("event", event, "one line: it holds a CR or LF, which would start another field");
   return event;
 }
 
@@ -142,13 +158,21 @@ export function checkRetry(retry: unknown): number {
 
 export function checkLineEnding(lineEnding: unknown): void {
   if (lineEnding !== "\n" && lineEnding !== "\r\n" && lineEnding !== "\r") {
-    throw new EventStreamError("ERR_INVALID_OPTION", `lineEnding is ${show(lineEnding)}; it must be "\\n", "\\r\\n" or "\\r".`, { field: "lineEnding" });
+    throw new EventStreamError(
+      "ERR_INVALID_OPTION",
+      `lineEnding is ${show(lineEnding)}; it must be "\\n", "\\r\\n" or "\\r".`,
+      { field: "lineEnding" },
+    );
   }
 }
 
 export function checkSerialize(serialize: unknown): void {
   if (typeof serialize !== "function") {
-    throw new EventStreamError("ERR_INVALID_OPTION", `serialize is ${show(serialize)}; it must be a function (data) => string.`, { field: "serialize" });
+    throw new EventStreamError(
+      "ERR_INVALID_OPTION",
+      `serialize is ${show(serialize)}; it must be a function (data) => string.`,
+      { field: "serialize" },
+    );
   }
 }
 
@@ -157,20 +181,35 @@ function hasLineBreak(text: string): boolean {
 }
 
 function invalidField(field: string, value: unknown, must: string): EventStreamError {
-  return new EventStreamError("ERR_INVALID_FIELD", `The event's "${field}" is ${show(value)}; it must be ${must}.`, { field });
+  return new EventStreamError("ERR_INVALID_FIELD", `The event's "${field}" is ${show(value)}; it must be ${must}.`, {
+    field,
+  });
 }
 
 function unknownField(item: object, key: string): EventStreamError {
   if (item instanceof Uint8Array) return bytes();
-  return new EventStreamError("ERR_UNKNOWN_FIELD", `${show(key)} is not a field of an event (data, event, id, retry, comment); put your payload in data: { data: ${show(item)} }.`, { field: key });
+  return new EventStreamError(
+    "ERR_UNKNOWN_FIELD",
+    `${show(key)} is not a field of an event (data, event, id, retry, comment); put your payload in data: { data: ${show(item)} }.`,
+    { field: key },
+  );
 }
 
 function emptyEvent(item: object): EventStreamError {
   if (item instanceof Uint8Array) return bytes();
-  const remedy = typeof (item as { then?: unknown }).then === "function" ? "await it first" : "put your payload in data: { data: … }";
-  return new EventStreamError("ERR_EMPTY_EVENT", `${show(item)} has none of the fields data, event, id, retry, comment; ${remedy}.`);
+  const remedy =
+    typeof (item as { then?: unknown }).then === "function"
+      ? "await it first"
+      : "put your payload in data: { data: … }";
+  return new EventStreamError(
+    "ERR_EMPTY_EVENT",
+    `${show(item)} has none of the fields data, event, id, retry, comment; ${remedy}.`,
+  );
 }
 
 function bytes(): EventStreamError {
-  return new EventStreamError("ERR_INVALID_ITEM", "Bytes cannot be encoded as an event; decode them into a string first.");
+  return new EventStreamError(
+    "ERR_INVALID_ITEM",
+    "Bytes cannot be encoded as an event; decode them into a string first.",
+  );
 }

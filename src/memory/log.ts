@@ -82,7 +82,11 @@ export class Log {
 
   /** Lets go of what is too old. */
   expire(now: number): void {
-    for (let entry = this.#entries[this.#first]; entry !== undefined && now - entry.at >= this.#history.maxAge; entry = this.#entries[this.#first]) {
+    for (
+      let entry = this.#entries[this.#first];
+      entry !== undefined && now - entry.at >= this.#history.maxAge;
+      entry = this.#entries[this.#first]
+    ) {
       this.#drop();
     }
   }
@@ -112,7 +116,11 @@ export class Log {
 
   /** Whether `sequence` is a place in this log: an entry that is held, or one that may have been and has left. */
   knows(sequence: number): boolean {
-    return sequence === this.#left || sequence < this.lostUpTo || this.#entries[this.#indexAfter(sequence - 1)]?.sequence === sequence;
+    return (
+      sequence === this.#left ||
+      sequence < this.lostUpTo ||
+      this.#entries[this.#indexAfter(sequence - 1)]?.sequence === sequence
+    );
   }
 
   #indexAfter(sequence: number): number {

@@ -14,9 +14,14 @@ import { Subscription } from "./subscription.js";
  * @throws {EventStreamError} `ERR_INVALID_OPTION`
  * @example const broker = memoryBroker<Message>({ history: { maxEvents: 200 } });
  */
-export function memoryBroker<E extends ServerSentEvent = ServerSentEvent>(options: { readonly history?: HistoryOptions | undefined } = {}): Broker<E> {
+export function memoryBroker<E extends ServerSentEvent = ServerSentEvent>(
+  options: { readonly history?: HistoryOptions | undefined } = {},
+): Broker<E> {
   if (typeof options !== "object" || options === null) {
-    throw new EventStreamError("ERR_INVALID_OPTION", `The options of memoryBroker are ${show(options)}; they must be an object.`);
+    throw new EventStreamError(
+      "ERR_INVALID_OPTION",
+      `The options of memoryBroker are ${show(options)}; they must be an object.`,
+    );
   }
   const { history, ...unknown } = options;
   const [stranger] = Object.keys(unknown);
@@ -39,7 +44,10 @@ class MemoryBroker<E extends ServerSentEvent> implements Broker<E> {
     const parts = encodeForPublishing(event);
     const logs = this.#open();
     if (logs.get(channel)?.isEnded === true) {
-      throw new EventStreamError("ERR_CHANNEL_ENDED", `The channel ${show(channel)} has been ended; publish to another one, such as one for each answer.`);
+      throw new EventStreamError(
+        "ERR_CHANNEL_ENDED",
+        `The channel ${show(channel)} has been ended; publish to another one, such as one for each answer.`,
+      );
     }
     return logs.append(channel, parts);
   }
@@ -52,10 +60,15 @@ class MemoryBroker<E extends ServerSentEvent> implements Broker<E> {
     this.#open().end(checkChannel(channel));
   }
 
-  async subscribe(channels: string | readonly string[], options?: SubscribeOptions): Promise<AsyncIterable<PublishedEvent<E>>> {
+  async subscribe(
+    channels: string | readonly string[],
+    options?: SubscribeOptions,
+  ): Promise<AsyncIterable<PublishedEvent<E>>> {
     const names = checkChannels(channels);
     const beginning = checkSubscribeOptions(options);
-    return new Subscription(this.#open(), names, beginning) as AsyncIterable<PublishedEvent> as AsyncIterable<PublishedEvent<E>>;
+    return new Subscription(this.#open(), names, beginning) as AsyncIterable<PublishedEvent> as AsyncIterable<
+      PublishedEvent<E>
+    >;
   }
 
   async close(): Promise<void> {
@@ -66,7 +79,11 @@ class MemoryBroker<E extends ServerSentEvent> implements Broker<E> {
   }
 
   #open(): Channels {
-    if (this.#isClosed) throw new EventStreamError("ERR_BROKER_CLOSED", "The broker has been closed; close it after everything that publishes or subscribes.");
+    if (this.#isClosed)
+      throw new EventStreamError(
+        "ERR_BROKER_CLOSED",
+        "The broker has been closed; close it after everything that publishes or subscribes.",
+      );
     return this.#logs;
   }
 }

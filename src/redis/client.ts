@@ -13,16 +13,28 @@ export interface RedisClient {
 
 /** @throws {EventStreamError} `ERR_INVALID_OPTION` */
 export function checkClient(client: unknown): asserts client is RedisClient {
-  const { isOpen, options, sendCommand, duplicate } = (typeof client === "object" && client !== null ? client : {}) as Partial<RedisClient>;
+  const { isOpen, options, sendCommand, duplicate } = (
+    typeof client === "object" && client !== null ? client : {}
+  ) as Partial<RedisClient>;
   // Its cluster, pool and sentinel have no options, and another sendCommand.
-  if (typeof isOpen !== "boolean" || typeof options !== "object" || typeof sendCommand !== "function" || typeof duplicate !== "function") {
-    throw invalidClient(client, 'a client of node-redis: import { createClient } from "redis", then redisBroker({ client: await createClient({ url }).connect() }); a cluster, a pool, a sentinel or ioredis will not do');
+  if (
+    typeof isOpen !== "boolean" ||
+    typeof options !== "object" ||
+    typeof sendCommand !== "function" ||
+    typeof duplicate !== "function"
+  ) {
+    throw invalidClient(
+      client,
+      'a client of node-redis: import { createClient } from "redis", then redisBroker({ client: await createClient({ url }).connect() }); a cluster, a pool, a sentinel or ioredis will not do',
+    );
   }
   if (!isOpen) throw invalidClient(client, "connected: await client.connect() first");
 }
 
 function invalidClient(client: unknown, must: string): EventStreamError {
-  return new EventStreamError("ERR_INVALID_OPTION", `The option client is ${show(client)}; it must be ${must}.`, { field: "client" });
+  return new EventStreamError("ERR_INVALID_OPTION", `The option client is ${show(client)}; it must be ${must}.`, {
+    field: "client",
+  });
 }
 
 /**
@@ -47,7 +59,12 @@ export function ask(client: RedisClient, timeout: number, args: readonly string[
 export function within<T>(timeout: number, reply: Promise<T>, giveUp: () => void = () => {}): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
-      reject(new EventStreamError("ERR_BROKER_UNAVAILABLE", `Redis did not answer within ${timeout} ms; what was asked of it may have been done all the same.`));
+      reject(
+        new EventStreamError(
+          "ERR_BROKER_UNAVAILABLE",
+          `Redis did not answer within ${timeout} ms; what was asked of it may have been done all the same.`,
+        ),
+      );
       giveUp();
     }, timeout);
     reply.then(
@@ -66,14 +83,29 @@ export function within<T>(timeout: number, reply: Promise<T>, giveUp: () => void
 /** What a failure of node-redis, or an error that Redis replied, means to the application. */
 function explain(cause: unknown): EventStreamError {
   const text = cause instanceof Error ? cause.message : String(cause);
-  if (/^(?:ERR )?ENDED/.test(text)) return new EventStreamError("ERR_CHANNEL_ENDED", "The channel has been ended; publish to another, or wait until it is forgotten.", { cause });
+  if (/^(?:ERR )?ENDED/.test(text))
+    return new EventStreamError(
+      "ERR_CHANNEL_ENDED",
+      "The channel has been ended; publish to another, or wait until it is forgotten.",
+      { cause },
+    );
   if (text.includes("WRONGTYPE")) {
-    return new EventStreamError("ERR_FOREIGN_ENTRY", "The channel's key holds something that is no stream; give the broker a prefix of its own.", { cause });
+    return new EventStreamError(
+      "ERR_FOREIGN_ENTRY",
+      "The channel's key holds something that is no stream; give the broker a prefix of its own.",
+      { cause },
+    );
   }
   if (text.includes("CROSSSLOT")) {
-    return new EventStreamError("ERR_BROKER_UNAVAILABLE", 'In a Redis Cluster, all channels of a broker must be in one slot; give it a prefix with a hash tag, such as "{events}:".', { cause });
+    return new EventStreamError(
+      "ERR_BROKER_UNAVAILABLE",
+      'In a Redis Cluster, all channels of a broker must be in one slot; give it a prefix with a hash tag, such as "{events}:".',
+      { cause },
+    );
   }
-  return new EventStreamError("ERR_BROKER_UNAVAILABLE", `Redis cannot be reached or refused the command: ${text}`, { cause });
+  return new EventStreamError("ERR_BROKER_UNAVAILABLE", `Redis cannot be reached or refused the command: ${text}`, {
+    cause,
+  });
 }
 
 /** Whether Redis will answer the same however often it is asked. */

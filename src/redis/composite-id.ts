@@ -40,13 +40,22 @@ function pack(key: string, position: Position): string {
   if (isBefore(position)) return `${(timeOf(position) + 1).toString(36)}*`;
   const [time, count] = position.split("-") as [string, string];
   const further = BigInt(count) - BigInt(firstCount(key));
-  return BigInt(time).toString(36) + (further === 0n ? "" : further > 0n ? `-${further.toString(36)}` : `_${BigInt(count).toString(36)}`);
+  return (
+    BigInt(time).toString(36) +
+    (further === 0n ? "" : further > 0n ? `-${further.toString(36)}` : `_${BigInt(count).toString(36)}`)
+  );
 }
 
 function unpack(key: string, text: string): Position | undefined {
   const match = /^([0-9a-z]{1,10})(\*|(?:([-_])([0-9a-z]{1,12}))?)$/.exec(text);
   if (match === null) return undefined;
-  const [, time, rest, sign, count] = match as unknown as [string, string, string, string | undefined, string | undefined];
+  const [, time, rest, sign, count] = match as unknown as [
+    string,
+    string,
+    string,
+    string | undefined,
+    string | undefined,
+  ];
   const milliseconds = Number.parseInt(time, 36);
   if (rest === "*") return milliseconds > 0 ? before(milliseconds) : undefined;
   const id = `${milliseconds}-${(sign === "_" ? 0n : BigInt(firstCount(key))) + fromBase36(count ?? "0")}`;

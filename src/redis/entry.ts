@@ -15,7 +15,15 @@ export interface Entry {
 /** What `after` is in the first entry of a stream. */
 export const origin = "0-0";
 
-const fields: ReadonlySet<string> = new Set<keyof EventParts | "after" | "end">(["after", "end", "comment", "event", "text", "json", "retry"]);
+const fields: ReadonlySet<string> = new Set<keyof EventParts | "after" | "end">([
+  "after",
+  "end",
+  "comment",
+  "event",
+  "text",
+  "json",
+  "retry",
+]);
 
 /** An entry as Redis replies it: its ID, then names and values in turn. */
 export type RawEntry = readonly [id: string, fields: readonly string[]];
@@ -44,7 +52,11 @@ function pairs(key: string, id: string, raw: readonly string[]): Record<string, 
 }
 
 function foreign(key: string, id: string, cause?: unknown): EventStreamError {
-  return new EventStreamError("ERR_FOREIGN_ENTRY", `The entry ${id} of the stream ${JSON.stringify(key)} was not written by a broker; give the broker a prefix of its own, or delete the entry.`, { cause });
+  return new EventStreamError(
+    "ERR_FOREIGN_ENTRY",
+    `The entry ${id} of the stream ${JSON.stringify(key)} was not written by a broker; give the broker a prefix of its own, or delete the entry.`,
+    { cause },
+  );
 }
 
 /** Small enough for Redis, which refuses what does not fit 64 bits, and never written in two ways. */

@@ -73,7 +73,7 @@ export class Reader {
   async #run(): Promise<void> {
     this.#isRunning = true;
     const { signal } = this.#closing;
-    for (let failures = 0; this.#tails.size > 0 && !signal.aborted; ) {
+    for (let failures = 0; this.#tails.size > 0 && !signal.aborted;) {
       try {
         if (this.#connection?.isOpen !== true) this.#connection = await Connection.open(this.#client, this.#timeout);
         // It may have been closed in the meantime.
@@ -81,7 +81,8 @@ export class Reader {
         await this.#resume(this.#connection);
         await this.#read(this.#connection);
         failures = 0;
-        if (this.#tails.size > channelsPerPause) await sleep(this.#tails.size / channelsPerPause, undefined, { signal });
+        if (this.#tails.size > channelsPerPause)
+          await sleep(this.#tails.size / channelsPerPause, undefined, { signal });
       } catch (error) {
         this.#disconnect();
         if (!signal.aborted) await this.#recover(error as EventStreamError, failures++);
@@ -118,8 +119,15 @@ export class Reader {
 
   /** The newest entry that Redis still has and that has been read here: what comes after it there is new. */
   async #lastShared(connection: Connection, tail: Tail): Promise<string> {
-    for (let end = "+"; ; ) {
-      const page = (await connection.ask(this.#timeout, ["XREVRANGE", tail.key, end, `(${tail.floor}`, "COUNT", String(batchSize)])) as RawEntry[];
+    for (let end = "+"; ;) {
+      const page = (await connection.ask(this.#timeout, [
+        "XREVRANGE",
+        tail.key,
+        end,
+        `(${tail.floor}`,
+        "COUNT",
+        String(batchSize),
+      ])) as RawEntry[];
       const shared = page.find(([id]) => tail.has(id));
       if (shared !== undefined) return shared[0];
       const oldest = page.at(-1);
@@ -134,7 +142,16 @@ export class Reader {
     this.#isOutdated = false;
     this.#isReading = true;
     try {
-      const command = ["XREAD", "COUNT", String(batchSize), "BLOCK", String(block), "STREAMS", ...tails.map(({ key }) => key), ...tails.map(({ last }) => last)];
+      const command = [
+        "XREAD",
+        "COUNT",
+        String(batchSize),
+        "BLOCK",
+        String(block),
+        "STREAMS",
+        ...tails.map(({ key }) => key),
+        ...tails.map(({ last }) => last),
+      ];
       const streams = new Map((await connection.ask(block + patience, command)) as Streams);
       for (const tail of tails) {
         const entries = streams.get(tail.key);
@@ -180,7 +197,11 @@ export class Reader {
   async #interrupt(): Promise<void> {
     this.#isInterrupting = true;
     try {
-      for (let wait = 1; this.#isOutdated && this.#isReading && this.#connection !== undefined; wait = Math.min(2 * wait, 100)) {
+      for (
+        let wait = 1;
+        this.#isOutdated && this.#isReading && this.#connection !== undefined;
+        wait = Math.min(2 * wait, 100)
+      ) {
         await this.#store.ask(["CLIENT", "UNBLOCK", this.#connection.id]);
         if (this.#isOutdated) await sleep(wait, undefined, { signal: this.#closing.signal });
       }

@@ -1,4 +1,10 @@
-import { type SubscribeSettings, checkChannel, checkChannels, checkHistory, checkSubscribeOptions } from "../broker/checks.js";
+import {
+  type SubscribeSettings,
+  checkChannel,
+  checkChannels,
+  checkHistory,
+  checkSubscribeOptions,
+} from "../broker/checks.js";
 import type { Broker, HistoryOptions, PublishedEvent, SubscribeOptions } from "../broker/broker.js";
 import { publishAll } from "../broker/publish-all.js";
 import { encodeForPublishing } from "../broker/published-event.js";
@@ -53,10 +59,18 @@ export function redisBroker<E extends ServerSentEvent = ServerSentEvent>(options
   }
   checkClient(client);
   if (typeof prefix !== "string") {
-    throw new EventStreamError("ERR_INVALID_OPTION", `The option prefix is ${show(prefix)}; it must be a string, such as "events:".`, { field: "prefix" });
+    throw new EventStreamError(
+      "ERR_INVALID_OPTION",
+      `The option prefix is ${show(prefix)}; it must be a string, such as "events:".`,
+      { field: "prefix" },
+    );
   }
   if (!Number.isSafeInteger(timeout) || timeout < 1 || timeout >= 2 ** 31) {
-    throw new EventStreamError("ERR_INVALID_OPTION", `The option timeout is ${show(timeout)}; it must be a whole number of milliseconds from 1 to 2147483647.`, { field: "timeout" });
+    throw new EventStreamError(
+      "ERR_INVALID_OPTION",
+      `The option timeout is ${show(timeout)}; it must be a whole number of milliseconds from 1 to 2147483647.`,
+      { field: "timeout" },
+    );
   }
   const store = new Store(client, timeout, checkHistory(history));
   return new RedisBroker<E>(store, new Reader(client, store, timeout), prefix);
@@ -93,7 +107,10 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, Readers {
     await this.#store.end(key);
   }
 
-  async subscribe(channels: string | readonly string[], options?: SubscribeOptions): Promise<AsyncIterable<PublishedEvent<E>>> {
+  async subscribe(
+    channels: string | readonly string[],
+    options?: SubscribeOptions,
+  ): Promise<AsyncIterable<PublishedEvent<E>>> {
     const keys = checkChannels(channels).map((channel) => this.#key(channel));
     const beginning = checkSubscribeOptions(options);
     this.#checkOpen();
@@ -101,12 +118,21 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, Readers {
     const found = await Promise.all(keys.map((key) => this.#place(key, known?.get(key), beginning)));
     this.#checkOpen();
     const isMissing = found.some(({ isKnown }) => !isKnown);
-    const subscription = new Subscription(this, found.map(({ place }) => place), isMissing, beginning);
+    const subscription = new Subscription(
+      this,
+      found.map(({ place }) => place),
+      isMissing,
+      beginning,
+    );
     return subscription as AsyncIterable<PublishedEvent> as AsyncIterable<PublishedEvent<E>>;
   }
 
   /** Where the subscription begins in a channel, and whether nothing is missing before that. */
-  async #place(key: string, position: string | undefined, { lastEventId, from }: SubscribeSettings): Promise<{ place: Place; isKnown: boolean }> {
+  async #place(
+    key: string,
+    position: string | undefined,
+    { lastEventId, from }: SubscribeSettings,
+  ): Promise<{ place: Place; isKnown: boolean }> {
     // Most clients that come back missed little: what they want is here.
     if (position !== undefined && this.#reader.find(key)?.has(position) === true) {
       return { place: { key, position, isOver: false, last: position, at: -Infinity }, isKnown: true };
@@ -118,7 +144,8 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, Readers {
     const isOver = hasEnded && !hasMore;
     // A place of its own, not "the start": what leaves the log from now on is missing after it.
     if (lastEventId === undefined) return { place: { key, position: start, isOver, last, at }, isKnown: true };
-    if (position === undefined || !isKnown) return { place: { key, position: start, isOver, last, at }, isKnown: false };
+    if (position === undefined || !isKnown)
+      return { place: { key, position: start, isOver, last, at }, isKnown: false };
     return { place: { key, position, isOver, last, at }, isKnown: true };
   }
 
@@ -149,6 +176,10 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, Readers {
   }
 
   #checkOpen(): void {
-    if (this.isClosed) throw new EventStreamError("ERR_BROKER_CLOSED", "The broker has been closed; close it after everything that publishes or subscribes.");
+    if (this.isClosed)
+      throw new EventStreamError(
+        "ERR_BROKER_CLOSED",
+        "The broker has been closed; close it after everything that publishes or subscribes.",
+      );
   }
 }

@@ -59,7 +59,17 @@ export class Store {
   }
 
   #append(key: string, keep: number, fields: readonly string[]): Promise<string> {
-    return this.ask(["EVAL", append, "1", key, String(keep), String(this.history.maxAge), String(this.timeToLive), String(firstCount(key)), ...fields]) as Promise<string>;
+    return this.ask([
+      "EVAL",
+      append,
+      "1",
+      key,
+      String(keep),
+      String(this.history.maxAge),
+      String(this.timeToLive),
+      String(firstCount(key)),
+      ...fields,
+    ]) as Promise<string>;
   }
 
   /** The entries after a position, a page of them, in order. */
@@ -93,14 +103,24 @@ export class Store {
   async #locate(key: string, position: string): Promise<Location> {
     const at = performance.now();
     const reply = await this.ask(["EVAL", locate, "1", key, position, String(this.history.maxAge)]);
-    const [time, last, second, ended, following, after, oldest, beforeOldest] = reply as [string, string, string, string, string, string, string, string];
+    const [time, last, second, ended, following, after, oldest, beforeOldest] = reply as [
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+    ];
     const now = Number(time);
     const isHeld = (id: string) => id !== "" && timeOf(id) >= now - this.history.maxAge;
     const isMark = (id: string) => ended !== "" && id === last;
     const isKnown =
       following === ""
         ? position === last || (last === "" && this.isFresh(position, now))
-        : (after === position || (after === origin && this.isFresh(position, timeOf(following)))) && (isMark(following) || isHeld(following));
+        : (after === position || (after === origin && this.isFresh(position, timeOf(following)))) &&
+          (isMark(following) || isHeld(following));
     const newest = ended === "" ? last : second;
     const hasMore = isHeld(newest) && (!isKnown || compareIds(newest, position) > 0);
     const end = last === "" ? before(now) : last;

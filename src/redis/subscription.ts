@@ -46,7 +46,12 @@ export class Subscription extends Feed<PublishedEvent> {
   #isMissing: boolean;
   #lastEventId: string | undefined;
 
-  constructor(readers: Readers, places: readonly Place[], isMissing: boolean, { lastEventId, signal, onGap }: SubscribeSettings) {
+  constructor(
+    readers: Readers,
+    places: readonly Place[],
+    isMissing: boolean,
+    { lastEventId, signal, onGap }: SubscribeSettings,
+  ) {
     super();
     this.#readers = readers;
     this.#places = places;
@@ -67,7 +72,8 @@ export class Subscription extends Feed<PublishedEvent> {
     this.#signal?.addEventListener("abort", this, { once: true });
     const wake = (): void => this.wake();
     for (const place of this.#places) {
-      if (!place.isOver) this.#cursors.set(place.key, new Cursor(this.#readers.join(this, place), place.position, wake));
+      if (!place.isOver)
+        this.#cursors.set(place.key, new Cursor(this.#readers.join(this, place), place.position, wake));
     }
     this.#places = [];
   }
@@ -100,7 +106,8 @@ export class Subscription extends Feed<PublishedEvent> {
       let entry = cursor.peek();
       for (; entry === "gap"; entry = cursor.peek()) this.#isMissing = true;
       if (entry === "loading") isLoading = true;
-      else if (entry !== undefined && (oldest === undefined || compareIds(entry.id, oldest[2].id) < 0)) oldest = [key, cursor, entry];
+      else if (entry !== undefined && (oldest === undefined || compareIds(entry.id, oldest[2].id) < 0))
+        oldest = [key, cursor, entry];
     }
     return isLoading ? undefined : oldest;
   }

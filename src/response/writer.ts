@@ -153,7 +153,9 @@ export class FrameWriter implements Watched {
       if (this.#res.writableEnded) throw responseEnded();
       const bare = isBare(this.#res);
       if (!bare) this.#socket = null;
-      this.#sent(this.#socket === null ? writeThrough(this.#res, chunk) : writeChunk(this.#socket, this.#res, chunk, length));
+      this.#sent(
+        this.#socket === null ? writeThrough(this.#res, chunk) : writeChunk(this.#socket, this.#res, chunk, length),
+      );
       // The first one takes the head along. Whoever wraps that one may keep it for later, whatever he does with the next.
       if (isFirst && bare && this.#res.chunkedEncoding) this.#socket = this.#res.socket;
     } catch (error) {

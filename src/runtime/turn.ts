@@ -54,4 +54,3 @@ export function nextTurn(): Promise<void> {
 export function afterOneTurn(callback: () => void): void {
   setImmediate(callback);
 }
-

@@ -39,7 +39,12 @@ export class LiveEventStream extends HasLazySignal implements EventStream {
     },
   };
 
-  constructor(ended: LazySignal, shutdown: { readonly signal: AbortSignal }, lastEventId: string | undefined, response: Response) {
+  constructor(
+    ended: LazySignal,
+    shutdown: { readonly signal: AbortSignal },
+    lastEventId: string | undefined,
+    response: Response,
+  ) {
     super(ended);
     this.#shutdown = shutdown;
     this.lastEventId = lastEventId;

@@ -37,8 +37,13 @@ function letGo(leave: () => unknown): void {
 
 /** Whether `value` can be read at all. Strings and bytes can be iterated too, but nobody means their letters. */
 export function isReadable(value: unknown): value is object {
-  if (typeof value !== "object" || value === null || value instanceof Uint8Array || value instanceof String) return false;
-  return isAsyncIterable(value) || typeof (value as Partial<Iterable<unknown>>)[Symbol.iterator] === "function" || isWebStream(value);
+  if (typeof value !== "object" || value === null || value instanceof Uint8Array || value instanceof String)
+    return false;
+  return (
+    isAsyncIterable(value) ||
+    typeof (value as Partial<Iterable<unknown>>)[Symbol.iterator] === "function" ||
+    isWebStream(value)
+  );
 }
 
 /** The iterators and streams that have been read from: a second reader would get what the first one left. */
@@ -51,7 +56,10 @@ const consumed = new WeakSet<object>();
  */
 export function readSource(source: unknown): SourceReader | Feed<unknown> {
   if (!isReadable(source)) {
-    throw new EventStreamError("ERR_INVALID_SOURCE", `The source is ${show(source)}; it must be an async iterable (a generator, a stream, …), an iterable, or null for nothing.`);
+    throw new EventStreamError(
+      "ERR_INVALID_SOURCE",
+      `The source is ${show(source)}; it must be an async iterable (a generator, a stream, …), an iterable, or null for nothing.`,
+    );
   }
   if (source instanceof Feed) return claim(source);
   if (isWebStream(source)) return new WebStreamReader(claim(source));
@@ -62,10 +70,16 @@ export function readSource(source: unknown): SourceReader | Feed<unknown> {
 
 function claim<T extends object>(iterator: T): T {
   if (typeof iterator !== "object" || iterator === null) {
-    throw new EventStreamError("ERR_INVALID_SOURCE", `The source's iterator is ${show(iterator)}; [Symbol.asyncIterator]() must return an object with next().`);
+    throw new EventStreamError(
+      "ERR_INVALID_SOURCE",
+      `The source's iterator is ${show(iterator)}; [Symbol.asyncIterator]() must return an object with next().`,
+    );
   }
   if (consumed.has(iterator)) {
-    throw new EventStreamError("ERR_SOURCE_CONSUMED", `The source is a one-shot iterator (${show(iterator)}) that another request has read; pass a function that makes a new one for each request: eventSource(() => …).`);
+    throw new EventStreamError(
+      "ERR_SOURCE_CONSUMED",
+      `The source is a one-shot iterator (${show(iterator)}) that another request has read; pass a function that makes a new one for each request: eventSource(() => …).`,
+    );
   }
   consumed.add(iterator);
   return iterator;
@@ -154,15 +168,27 @@ function isAsyncIterable(value: object): value is AsyncIterable<unknown> {
   return typeof (value as Partial<AsyncIterable<unknown>>)[Symbol.asyncIterator] === "function";
 }
 
-type NodeStream = AsyncIterable<unknown> & { destroy(): unknown; on(event: "error", listener: () => void): unknown; pipe: unknown };
+type NodeStream = AsyncIterable<unknown> & {
+  destroy(): unknown;
+  on(event: "error", listener: () => void): unknown;
+  pipe: unknown;
+};
 
 function isNodeStream(value: object): value is NodeStream {
   const stream = value as Partial<NodeStream>;
-  return isAsyncIterable(value) && typeof stream.destroy === "function" && typeof stream.on === "function" && typeof stream.pipe === "function";
+  return (
+    isAsyncIterable(value) &&
+    typeof stream.destroy === "function" &&
+    typeof stream.on === "function" &&
+    typeof stream.pipe === "function"
+  );
 }
 
 function isWebStream(value: object): value is ReadableStream {
-  return typeof (value as Partial<ReadableStream>).getReader === "function" && typeof (value as Partial<ReadableStream>).cancel === "function";
+  return (
+    typeof (value as Partial<ReadableStream>).getReader === "function" &&
+    typeof (value as Partial<ReadableStream>).cancel === "function"
+  );
 }
 
 export function isThenable(value: unknown): value is PromiseLike<unknown> {

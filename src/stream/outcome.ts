@@ -42,7 +42,8 @@ export class Outcome {
 
   closed(figures: { events: number; bytes: number; duration: number }): void {
     const { reason } = this;
-    const summary: StreamSummary = reason === "error" ? { reason, error: this.#error, ...figures } : { reason, ...figures };
+    const summary: StreamSummary =
+      reason === "error" ? { reason, error: this.#error, ...figures } : { reason, ...figures };
     try {
       this.#settings.onClose?.(summary);
     } catch (error) {
@@ -68,6 +69,9 @@ export function settle(errors: unknown[], next: NextFunction, over: () => void):
 /** One error for `next`, which is called once. What is no object is wrapped: `next("route")` and `next()` mean something else. */
 function forNext(errors: unknown[]): object {
   const [error] = errors;
-  if (errors.length > 1) return new AggregateError(errors, "An event stream failed, and so did a hook that was called because of it.");
-  return typeof error === "object" && error !== null ? error : new Error(`An event stream failed: ${show(error)} was thrown.`, { cause: error });
+  if (errors.length > 1)
+    return new AggregateError(errors, "An event stream failed, and so did a hook that was called because of it.");
+  return typeof error === "object" && error !== null
+    ? error
+    : new Error(`An event stream failed: ${show(error)} was thrown.`, { cause: error });
 }

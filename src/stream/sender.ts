@@ -42,13 +42,17 @@ export class Sender implements Ticker {
     if (this.#res.headersSent) throw headersSent();
     const delay = typeof retry === "function" ? retry() : retry;
     // Jitter seldom comes in whole milliseconds.
-    const first = retry === undefined ? undefined : this.#encode({ retry: checkRetry(typeof delay === "number" ? Math.round(delay) : delay) });
+    const first =
+      retry === undefined
+        ? undefined
+        : this.#encode({ retry: checkRetry(typeof delay === "number" ? Math.round(delay) : delay) });
     setHead(this.#res, status, headers);
     this.#openedAt = performance.now();
     if (first !== undefined) this.#writer.write(first);
     if (pingInterval) this.#pings = every(pingInterval, this);
     // In the last tenth, so that clients that came together do not come back together.
-    if (maxDuration !== undefined) this.#expiry = setTimeout(() => this.#events.end("expired"), maxDuration * (0.9 + Math.random() / 10));
+    if (maxDuration !== undefined)
+      this.#expiry = setTimeout(() => this.#events.end("expired"), maxDuration * (0.9 + Math.random() / 10));
   }
 
   /** What goes over the wire for a value of the source. */

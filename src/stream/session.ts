@@ -65,7 +65,10 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
     this.#shutdown.wait();
     try {
       const source = open(this.#req, this.#stream);
-      if (isThenable(source)) Promise.resolve(source).then((made) => this.#read(made)).catch((error: unknown) => this.failed(error));
+      if (isThenable(source))
+        Promise.resolve(source)
+          .then((made) => this.#read(made))
+          .catch((error: unknown) => this.failed(error));
       else this.#read(source);
     } catch (error) {
       this.failed(error);
@@ -163,7 +166,9 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
       return this.#close();
     }
     this.#state = "ending";
-    const isTold = this.runInAsyncScope(() => this.#outcome.tellClient(this.#stream, (event) => this.#sender.sendLast(event)));
+    const isTold = this.runInAsyncScope(() =>
+      this.#outcome.tellClient(this.#stream, (event) => this.#sender.sendLast(event)),
+    );
     this.#letGo();
     if (isTold) this.#connection.end();
     else this.#connection.cutSoon();

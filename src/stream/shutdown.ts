@@ -84,7 +84,10 @@ class SignalNotifier extends ShutdownNotifier {
 
 const notifiers = new WeakMap<object, ShutdownNotifier>();
 
-function notifierOf<T extends object>(owner: T | undefined, Kind: new (owner: T) => ShutdownNotifier): ShutdownNotifier | undefined {
+function notifierOf<T extends object>(
+  owner: T | undefined,
+  Kind: new (owner: T) => ShutdownNotifier,
+): ShutdownNotifier | undefined {
   if (owner === undefined) return undefined;
   let bell = notifiers.get(owner);
   if (bell === undefined) notifiers.set(owner, (bell = new Kind(owner)));

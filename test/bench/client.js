@@ -62,10 +62,15 @@ const commands = {
           // A source address has some 28,000 ports.
           const source = `127.0.${number}.${1 + Math.floor((open.length + n) / 5_000)}`;
           return new Promise((resolve) => {
-            const socket = request(port, path, (events) => {
-              resolve();
-              if (events > 0) arrived(events);
-            }, source);
+            const socket = request(
+              port,
+              path,
+              (events) => {
+                resolve();
+                if (events > 0) arrived(events);
+              },
+              source,
+            );
             open.push(socket);
           });
         }),
@@ -107,7 +112,9 @@ const commands = {
     const sockets = open;
     open = [];
     arrived = () => {};
-    await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once("close", resolve).resetAndDestroy())));
+    await Promise.all(
+      sockets.map((socket) => new Promise((resolve) => socket.once("close", resolve).resetAndDestroy())),
+    );
   },
 
   /** Connects, waits for the first event, leaves: `times` in all, `atOnce` at a time. The milliseconds it took. */

@@ -5,7 +5,11 @@
 export const MARK = "~";
 
 export function eventData(n) {
-  return { n: 100_000 + (n % 900_000), at: 1_700_000_000_000 + n, text: "as long as a line of a chat or of a log that I see~" };
+  return {
+    n: 100_000 + (n % 900_000),
+    at: 1_700_000_000_000 + n,
+    text: "as long as a line of a chat or of a log that I see~",
+  };
 }
 
 /** The same as a hand-written handler would keep it: encoded once, before anybody asks. */

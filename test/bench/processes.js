@@ -21,7 +21,10 @@ export function start(script, core, args = [], nodeArgs = []) {
     ask(command, argument) {
       const id = ++asked;
       return new Promise((resolve, reject) => {
-        const tooLong = setTimeout(() => reject(new Error(`${script} ${args[0] ?? ""} did not answer "${command}" in ${patience / 1_000} s`)), patience);
+        const tooLong = setTimeout(
+          () => reject(new Error(`${script} ${args[0] ?? ""} did not answer "${command}" in ${patience / 1_000} s`)),
+          patience,
+        );
         waiting.set(id, {
           resolve: (result) => (clearTimeout(tooLong), resolve(result)),
           reject: (error) => (clearTimeout(tooLong), reject(error)),

@@ -26,12 +26,27 @@ const { values, positionals } = parseArgs({
   },
 });
 const library = new URL("../../dist/index.js", import.meta.url).href;
-const names = ["raw", ...(values.only?.split(",") ?? contenders).filter((name) => name !== "raw"), ...(values.against === undefined ? [] : ["against"])];
+const names = [
+  "raw",
+  ...(values.only?.split(",") ?? contenders).filter((name) => name !== "raw"),
+  ...(values.against === undefined ? [] : ["against"]),
+];
 
 function open(name, workload) {
-  const profile = values.profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${resolve(values.profile)}`, `--cpu-prof-name=${name}.cpuprofile`];
+  const profile =
+    values.profile === undefined
+      ? []
+      : ["--cpu-prof", `--cpu-prof-dir=${resolve(values.profile)}`, `--cpu-prof-name=${name}.cpuprofile`];
   const built = name === "against" ? pathToFileURL(resolve(values.against)).href : library;
-  return start("server.js", 0, [name === "against" ? "ours" : name, JSON.stringify({ pingInterval: workload.pingInterval ?? 15_000, library: built })], ["--expose-gc", ...profile]);
+  return start(
+    "server.js",
+    0,
+    [
+      name === "against" ? "ours" : name,
+      JSON.stringify({ pingInterval: workload.pingInterval ?? 15_000, library: built }),
+    ],
+    ["--expose-gc", ...profile],
+  );
 }
 
 /** All contenders run side by side and take turns, so that each round of each sees the same machine. */
@@ -48,7 +63,8 @@ async function measure(workload) {
     entrants.push({ name, contender, client, prepared: await workload.prepare(contender, client), rounds: [] });
   }
   for (let n = 0; n < Number(values.rounds ?? workload.rounds); n++) {
-    for (const { contender, client, prepared, rounds } of entrants) rounds.push(await workload.round(contender, client, prepared));
+    for (const { contender, client, prepared, rounds } of entrants)
+      rounds.push(await workload.round(contender, client, prepared));
   }
   for (const { contender, client } of entrants) {
     await client.stop();
@@ -71,15 +87,27 @@ function table(workload, entrants) {
   const raw = entrants[0].rounds;
   const rows = [
     ["", "ratio to raw", "CPU ratio to raw", ...workload.columns],
-    ...entrants.map(({ name, rounds }) => [name, ratio(rounds, raw, workload.score).toFixed(2), costRatio(rounds, raw, workload.cost).toFixed(2), ...workload.show(rounds)]),
+    ...entrants.map(({ name, rounds }) => [
+      name,
+      ratio(rounds, raw, workload.score).toFixed(2),
+      costRatio(rounds, raw, workload.cost).toFixed(2),
+      ...workload.show(rounds),
+    ]),
   ];
-  rows.splice(1, 0, rows[0].map((_, n) => (n === 0 ? "---" : "---:")));
+  rows.splice(
+    1,
+    0,
+    rows[0].map((_, n) => (n === 0 ? "---" : "---:")),
+  );
   return `## ${workload.title}\n\n${rows.map((row) => `| ${row.join(" | ")} |`).join("\n")}\n`;
 }
 
-console.log(`Node ${process.version}, ${cpus()[0]?.model ?? "unknown CPU"}, ${pinning}; ratios above 1 are better than raw.\n`);
+console.log(
+  `Node ${process.version}, ${cpus()[0]?.model ?? "unknown CPU"}, ${pinning}; ratios above 1 are better than raw.\n`,
+);
 for (const name of positionals.length > 0 ? positionals : Object.keys(workloads)) {
-  if (workloads[name] === undefined) throw new Error(`There is no workload "${name}"; there are ${Object.keys(workloads).join(", ")}.`);
+  if (workloads[name] === undefined)
+    throw new Error(`There is no workload "${name}"; there are ${Object.keys(workloads).join(", ")}.`);
   console.log(table(workloads[name], await measure(workloads[name])));
 }
 // Whatever still runs ends with the channel to this process.

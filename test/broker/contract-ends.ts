@@ -120,7 +120,11 @@ export function endsContract(subject: Subject): void {
       const broker = await open();
       const controller = new AbortController();
       const options = { signal: controller.signal };
-      const [waiting, lagging, unread] = [await read(broker, "a", options), await read(broker, "b", options), await read(broker, "b", options)];
+      const [waiting, lagging, unread] = [
+        await read(broker, "a", options),
+        await read(broker, "b", options),
+        await read(broker, "b", options),
+      ];
       const pending = waiting.next();
       await publishMany(broker, "b", 3);
       expect(dataOf(await lagging.take(1))).toEqual([0]);
@@ -182,7 +186,13 @@ export function endsContract(subject: Subject): void {
   });
 
   describe("bad arguments", () => {
-    it.each<[string, unknown]>([["an empty name", ""], ["no string", 5], ["nothing", undefined], ["no channels", []], ["an empty name among others", ["a", ""]]])("refuses %s as channel", async (_name, channel) => {
+    it.each<[string, unknown]>([
+      ["an empty name", ""],
+      ["no string", 5],
+      ["nothing", undefined],
+      ["no channels", []],
+      ["an empty name among others", ["a", ""]],
+    ])("refuses %s as channel", async (_name, channel) => {
       const broker = await open();
       const refused = { code: "ERR_INVALID_CHANNEL" };
       await expect(broker.subscribe(channel as string)).rejects.toMatchObject(refused);
@@ -190,7 +200,12 @@ export function endsContract(subject: Subject): void {
       await expect(broker.end(channel as string)).rejects.toMatchObject(refused);
     });
 
-    it.each<[string, object]>([["from", { from: "beginning" }], ["lastEventId", { lastEventId: 5 }], ["signal", { signal: new AbortController() }], ["onGap", { onGap: {} }]])("refuses a wrong %s, naming it", async (field, options) => {
+    it.each<[string, object]>([
+      ["from", { from: "beginning" }],
+      ["lastEventId", { lastEventId: 5 }],
+      ["signal", { signal: new AbortController() }],
+      ["onGap", { onGap: {} }],
+    ])("refuses a wrong %s, naming it", async (field, options) => {
       const broker = await open();
       await expect(broker.subscribe("a", options)).rejects.toMatchObject({ code: "ERR_INVALID_OPTION", field });
     });

@@ -1,4 +1,10 @@
-import { type Broker, encodeEvent, type HistoryOptions, type ServerSentEvent, type SubscribeOptions } from "express-event-source";
+import {
+  type Broker,
+  encodeEvent,
+  type HistoryOptions,
+  type ServerSentEvent,
+  type SubscribeOptions,
+} from "express-event-source";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { endsContract } from "./contract-ends.js";
 import { interleavings } from "./interleavings.js";
@@ -20,7 +26,11 @@ export async function openBroker(subject: Subject, history?: HistoryOptions): Pr
   return broker;
 }
 
-export async function read(broker: Broker, channels: string | readonly string[], options?: SubscribeOptions): Promise<Reader> {
+export async function read(
+  broker: Broker,
+  channels: string | readonly string[],
+  options?: SubscribeOptions,
+): Promise<Reader> {
   return new Reader(await broker.subscribe(channels, options));
 }
 
@@ -67,7 +77,13 @@ export function brokerContract(name: string, subject: Subject): void {
         const id = await broker.publish("a", sent);
         await broker.publish("a", { data: "two\nlines" });
         const [event, text] = await reader.take(2);
-        expect({ ...event }).toEqual({ id, comment: "c", event: "e", data: { at: "1970-01-01T00:00:00.000Z" }, retry: 5 });
+        expect({ ...event }).toEqual({
+          id,
+          comment: "c",
+          event: "e",
+          data: { at: "1970-01-01T00:00:00.000Z" },
+          retry: 5,
+        });
         expect(Object.isFrozen(event)).toBe(true);
         expect(encodeEvent(event as ServerSentEvent)).toBe(encodeEvent({ ...sent, id }));
         expect(text?.data).toBe("two\nlines");
@@ -105,7 +121,8 @@ export function brokerContract(name: string, subject: Subject): void {
         const readers = await Promise.all(names.map((channel) => read(broker, channel)));
         for (const channel of names) await broker.publish(channel, { data: channel });
         for (const channel of names) await broker.publish(channel, { data: "last" });
-        for (const [index, reader] of readers.entries()) expect(dataOf(await reader.take(2))).toEqual([names[index], "last"]);
+        for (const [index, reader] of readers.entries())
+          expect(dataOf(await reader.take(2))).toEqual([names[index], "last"]);
       });
     });
 
@@ -125,22 +142,38 @@ export function brokerContract(name: string, subject: Subject): void {
         for (const from of ["now", "start"] as const) {
           expect(dataOf(await (await read(broker, "a", { from, lastEventId: ids[2] })).take(2))).toEqual([3, 4]);
         }
-        const [last, none] = [await read(broker, "a", { lastEventId: ids[4] }), await read(broker, "a", { lastEventId: "" })];
+        const [last, none] = [
+          await read(broker, "a", { lastEventId: ids[4] }),
+          await read(broker, "a", { lastEventId: "" }),
+        ];
         await broker.publish("a", { data: "new" });
         expect(dataOf(await last.take(1))).toEqual(["new"]);
         expect(dataOf(await none.take(1))).toEqual(["new"]);
       });
 
-      it.each(["0", "-1", "1", "99999999999999999999999999", "not an id", "1-", "-", "1-1-1", "NaN", "__proto__", "\0", "1e3", "18446744073709551615-18446744073709551615", "99999999999999-0", "x".repeat(100_000)])(
-        "takes a made-up last event ID for a gap, then gives what is held (%#)",
-        async (lastEventId) => {
-          const broker = await open();
-          await publishMany(broker, "a", 2);
-          const events = await (await read(broker, "a", { lastEventId })).take(3);
-          expect(dataOf(events)).toEqual(["gap", 0, 1]);
-          expect(events[0]).toEqual({ event: "gap", data: { lastEventId } });
-        },
-      );
+      it.each([
+        "0",
+        "-1",
+        "1",
+        "99999999999999999999999999",
+        "not an id",
+        "1-",
+        "-",
+        "1-1-1",
+        "NaN",
+        "__proto__",
+        "\0",
+        "1e3",
+        "18446744073709551615-18446744073709551615",
+        "99999999999999-0",
+        "x".repeat(100_000),
+      ])("takes a made-up last event ID for a gap, then gives what is held (%#)", async (lastEventId) => {
+        const broker = await open();
+        await publishMany(broker, "a", 2);
+        const events = await (await read(broker, "a", { lastEventId })).take(3);
+        expect(dataOf(events)).toEqual(["gap", 0, 1]);
+        expect(events[0]).toEqual({ event: "gap", data: { lastEventId } });
+      });
 
       it("takes an id of another channel for a gap", async () => {
         const broker = await open();
@@ -174,7 +207,10 @@ export function brokerContract(name: string, subject: Subject): void {
         const broker = await open();
         await broker.publish("a", { data: 0 });
         const withGap = (onGap: () => ServerSentEvent | undefined) => read(broker, "a", { lastEventId: "?", onGap });
-        expect(await (await withGap(() => ({ event: "refetch" }))).take(2)).toMatchObject([{ event: "refetch" }, { data: 0 }]);
+        expect(await (await withGap(() => ({ event: "refetch" }))).take(2)).toMatchObject([
+          { event: "refetch" },
+          { data: 0 },
+        ]);
         expect(dataOf(await (await withGap(() => undefined)).take(1))).toEqual([0]);
         const failing = await withGap(() => {
           throw new Error("no gap");
@@ -219,7 +255,9 @@ export function brokerContract(name: string, subject: Subject): void {
         const events = await reader.take(10);
         for (const [index, { id }] of events.entries()) {
           if (index === 9) break;
-          expect(dataOf(await (await read(broker, ["b", "a"], { lastEventId: id })).take(9 - index)).sort()).toEqual(dataOf(events.slice(index + 1)).sort());
+          expect(dataOf(await (await read(broker, ["b", "a"], { lastEventId: id })).take(9 - index)).sort()).toEqual(
+            dataOf(events.slice(index + 1)).sort(),
+          );
         }
       });
     });
@@ -254,6 +292,9 @@ export function brokerContract(name: string, subject: Subject): void {
     });
 
     endsContract(subject);
-    interleavings("any interleaving is free of gaps and duplicates, or says a gap exactly where something is missing", subject);
+    interleavings(
+      "any interleaving is free of gaps and duplicates, or says a gap exactly where something is missing",
+      subject,
+    );
   });
 }

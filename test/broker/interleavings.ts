@@ -64,7 +64,10 @@ class Client {
     this.#reading = this.#read(subscription, signal);
   }
 
-  async #read(subscription: AsyncIterable<{ id?: string | undefined; data?: unknown }>, signal: AbortSignal): Promise<void> {
+  async #read(
+    subscription: AsyncIterable<{ id?: string | undefined; data?: unknown }>,
+    signal: AbortSignal,
+  ): Promise<void> {
     this.isDone = false;
     const iterator = subscription[Symbol.asyncIterator]();
     while (!signal.aborted) {
@@ -97,14 +100,19 @@ class Client {
   async drain(): Promise<void> {
     await this.connect();
     this.allow(Infinity);
-    const isComplete = () => this.channels.every((channel) => {
-      const last = this.world.count(channel) - 1;
-      return last < (this.#begin.get(channel) ?? 0) || this.#seen.some((seen) => seen !== "gap" && seen.channel === channel && seen.index === last);
-    });
+    const isComplete = () =>
+      this.channels.every((channel) => {
+        const last = this.world.count(channel) - 1;
+        return (
+          last < (this.#begin.get(channel) ?? 0) ||
+          this.#seen.some((seen) => seen !== "gap" && seen.channel === channel && seen.index === last)
+        );
+      });
     // A bound against hanging: a broker behind a network takes its time.
     const limit = performance.now() + 15_000;
     while (!isComplete()) {
-      if (performance.now() > limit) throw new Error(`The end of ${this.channels.join()} never came: ${JSON.stringify(this.#seen)}`);
+      if (performance.now() > limit)
+        throw new Error(`The end of ${this.channels.join()} never came: ${JSON.stringify(this.#seen)}`);
       await turn();
     }
     if (this.channels.every((channel) => this.world.ended.has(channel))) await this.#reading;
@@ -130,13 +138,21 @@ class Client {
       const toldOf = told.get(channel) ?? [];
       if (expected === undefined || index > expected) for (const gap of toldOf) gap.isTrue = true;
       if (expected !== undefined) {
-        expect(index, `an event of ${channel} twice or out of order: ${JSON.stringify(this.#seen)}`).toBeGreaterThanOrEqual(expected);
-        if (toldOf.length === 0) expect(index, `events of ${channel} lost in silence: ${JSON.stringify(this.#seen)}`).toBe(expected);
+        expect(
+          index,
+          `an event of ${channel} twice or out of order: ${JSON.stringify(this.#seen)}`,
+        ).toBeGreaterThanOrEqual(expected);
+        if (toldOf.length === 0)
+          expect(index, `events of ${channel} lost in silence: ${JSON.stringify(this.#seen)}`).toBe(expected);
       }
       next.set(channel, index + 1);
       told.set(channel, []);
     }
-    if (isExact) expect(gaps.filter(({ isTrue }) => !isTrue), `a gap where nothing is missing: ${JSON.stringify(this.#seen)}`).toEqual([]);
+    if (isExact)
+      expect(
+        gaps.filter(({ isTrue }) => !isTrue),
+        `a gap where nothing is missing: ${JSON.stringify(this.#seen)}`,
+      ).toEqual([]);
   }
 }
 
@@ -144,16 +160,31 @@ const channel = fc.constantFrom("a", "b", "c");
 const client = fc.nat({ max: 3 });
 const steps = fc.array(
   fc.oneof(
-    { weight: 6, arbitrary: fc.record({ do: fc.constant("publish" as const), channel, count: fc.integer({ min: 1, max: 6 }) }) },
-    { weight: 5, arbitrary: fc.record({ do: fc.constant("read" as const), client, count: fc.integer({ min: 1, max: 6 }) }) },
+    {
+      weight: 6,
+      arbitrary: fc.record({ do: fc.constant("publish" as const), channel, count: fc.integer({ min: 1, max: 6 }) }),
+    },
+    {
+      weight: 5,
+      arbitrary: fc.record({ do: fc.constant("read" as const), client, count: fc.integer({ min: 1, max: 6 }) }),
+    },
     { weight: 3, arbitrary: fc.record({ do: fc.constant("connect" as const), client }) },
     { weight: 3, arbitrary: fc.record({ do: fc.constant("disconnect" as const), client }) },
-    { weight: 2, arbitrary: fc.record({ do: fc.constant("age" as const), milliseconds: fc.constantFrom(50, 250, 1_500) }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({ do: fc.constant("age" as const), milliseconds: fc.constantFrom(50, 250, 1_500) }),
+    },
     { weight: 1, arbitrary: fc.record({ do: fc.constant("end" as const), channel }) },
   ),
   { minLength: 5, maxLength: 60 },
 );
-const clients = fc.array(fc.record({ channels: fc.uniqueArray(channel, { minLength: 1 }), from: fc.constantFrom("now" as const, "start" as const) }), { minLength: 4, maxLength: 4 });
+const clients = fc.array(
+  fc.record({
+    channels: fc.uniqueArray(channel, { minLength: 1 }),
+    from: fc.constantFrom("now" as const, "start" as const),
+  }),
+  { minLength: 4, maxLength: 4 },
+);
 
 /**
  * Clients that connect, read slowly, drop and come back, while events are published, evicted and

@@ -3,7 +3,8 @@ import { describe, expect, it, vi } from "vitest";
 import { encodeForPublishing, publishedEvent } from "../../src/broker/published-event.js";
 import { frameOf } from "../../src/format/encoded-event.js";
 
-const roundTrip = (event: object, id = "1-0") => publishedEvent(id, encodeForPublishing(event)) as Record<string, unknown>;
+const roundTrip = (event: object, id = "1-0") =>
+  publishedEvent(id, encodeForPublishing(event)) as Record<string, unknown>;
 
 describe("a published event", () => {
   it("has the frame that encodeEvent makes of the same fields, whatever they are", () => {
@@ -24,7 +25,10 @@ describe("a published event", () => {
 
   it("shows its fields, and only those it has", () => {
     expect(Object.entries(roundTrip({ event: "e", data: { n: 1 }, retry: 5, comment: undefined }))).toEqual([
-      ["id", "1-0"], ["event", "e"], ["data", { n: 1 }], ["retry", 5],
+      ["id", "1-0"],
+      ["event", "e"],
+      ["data", { n: 1 }],
+      ["retry", 5],
     ]);
     expect(roundTrip({ data: "text" })).toEqual({ id: "1-0", data: "text" });
   });
@@ -60,7 +64,9 @@ describe("a published event", () => {
   it("serializes its data once, however many ids and streams it gets", () => {
     const toJSON = vi.fn(() => ({ n: 1 }));
     const parts = encodeForPublishing({ data: { toJSON } });
-    expect(encodeEvent(publishedEvent("1", parts)) + encodeEvent(publishedEvent("2", parts))).toBe('id: 1\ndata: {"n":1}\n\nid: 2\ndata: {"n":1}\n\n');
+    expect(encodeEvent(publishedEvent("1", parts)) + encodeEvent(publishedEvent("2", parts))).toBe(
+      'id: 1\ndata: {"n":1}\n\nid: 2\ndata: {"n":1}\n\n',
+    );
     expect(toJSON).toHaveBeenCalledTimes(1);
   });
 
@@ -74,7 +80,12 @@ describe("a published event", () => {
   });
 
   it("has flat strings as parts, by which text and JSON can be told apart", () => {
-    expect(encodeForPublishing({ comment: "c", event: "e", data: "5", retry: 7 })).toEqual({ comment: "c", event: "e", text: "5", retry: "7" });
+    expect(encodeForPublishing({ comment: "c", event: "e", data: "5", retry: 7 })).toEqual({
+      comment: "c",
+      event: "e",
+      text: "5",
+      retry: "7",
+    });
     expect(encodeForPublishing({ data: 5 })).toEqual({ json: "5" });
   });
 

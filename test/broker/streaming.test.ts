@@ -7,9 +7,13 @@ import { serve } from "../support/server.js";
 async function stage(broker: Broker): Promise<(lastEventId?: string) => RawClient> {
   onTestFinished(() => broker.close());
   const app = express();
-  app.get("/:channel", eventSource((req, stream) => broker.subscribe(req.params.channel as string, { ...stream, from: "start" })));
+  app.get(
+    "/:channel",
+    eventSource((req, stream) => broker.subscribe(req.params.channel as string, { ...stream, from: "start" })),
+  );
   const { port } = await serve(app);
-  return (lastEventId) => new RawClient(port).request("GET", "/answer", lastEventId === undefined ? {} : { "Last-Event-ID": lastEventId });
+  return (lastEventId) =>
+    new RawClient(port).request("GET", "/answer", lastEventId === undefined ? {} : { "Last-Event-ID": lastEventId });
 }
 
 const tokens = (body: string) => [...body.matchAll(/^data: "?(.*?)"?$/gm)].map((match) => match[1]);
@@ -62,17 +66,22 @@ describe("a broker's channel as an event stream", () => {
     const broker = memoryBroker<{ event: string; data: { n: number } }>();
     onTestFinished(() => broker.close());
     const app = express();
-    app.get("/", eventSource(async function* (_req, stream) {
-      for await (const event of await broker.subscribe("a", { ...stream, from: "start" })) {
-        if (event.id === undefined) yield event;
-        else if (event.data.n % 2 === 0) yield { ...event, data: { half: event.data.n / 2 } };
-      }
-    }));
+    app.get(
+      "/",
+      eventSource(async function* (_req, stream) {
+        for await (const event of await broker.subscribe("a", { ...stream, from: "start" })) {
+          if (event.id === undefined) yield event;
+          else if (event.data.n % 2 === 0) yield { ...event, data: { half: event.data.n / 2 } };
+        }
+      }),
+    );
     const { port } = await serve(app);
     const ids: string[] = [];
     for (let n = 1; n <= 4; n++) ids.push(await broker.publish("a", { event: "n", data: { n } }));
     const client = new RawClient(port).request("GET", "/");
     await client.until('"half":2');
-    expect(client.body).toBe(`id: ${ids[1]}\nevent: n\ndata: {"half":1}\n\nid: ${ids[3]}\nevent: n\ndata: {"half":2}\n\n`);
+    expect(client.body).toBe(
+      `id: ${ids[1]}\nevent: n\ndata: {"half":1}\n\nid: ${ids[3]}\nevent: n\ndata: {"half":2}\n\n`,
+    );
   });
 });

@@ -16,11 +16,7 @@ export interface Browser {
 export const chromium: Browser = {
   name: "Chromium",
   program: process.env["CHROMIUM"] ?? "chromium",
-  prepare: (folder) => [
-    "--headless=new",
-    `--user-data-dir=${folder}`,
-    ...chromiumArguments,
-  ],
+  prepare: (folder) => ["--headless=new", `--user-data-dir=${folder}`, ...chromiumArguments],
 };
 
 export const firefox: Browser = {
@@ -41,7 +37,9 @@ export const firefox: Browser = {
       "network.proxy.ssl": "127.0.0.1",
       "network.proxy.ssl_port": 9,
     };
-    const lines = Object.entries(settings).map(([name, value]) => `user_pref(${JSON.stringify(name)}, ${JSON.stringify(value)});\n`);
+    const lines = Object.entries(settings).map(
+      ([name, value]) => `user_pref(${JSON.stringify(name)}, ${JSON.stringify(value)});\n`,
+    );
     writeFileSync(join(folder, "user.js"), lines.join(""));
     return ["--headless", "--no-remote", "--profile", folder];
   },
@@ -57,12 +55,17 @@ export interface OpenPage {
 export function openPage(browser: Browser, url: string): OpenPage {
   const folder = mkdtempSync(join(tmpdir(), "browser-"));
   // A group of its own: a browser is many processes.
-  const child = spawn(browser.program, [...browser.prepare(folder), url], { detached: true, stdio: "ignore", env: { ...process.env, HOME: folder } });
+  const child = spawn(browser.program, [...browser.prepare(folder), url], {
+    detached: true,
+    stdio: "ignore",
+    env: { ...process.env, HOME: folder },
+  });
   const lost = once(child, "exit").then(([code, signal]): never => {
     throw new Error(`${browser.name} has ended: ${code ?? signal}`);
   });
   const close = async (): Promise<void> => {
-    if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) process.kill(-child.pid, "SIGKILL");
+    if (child.pid !== undefined && child.exitCode === null && child.signalCode === null)
+      process.kill(-child.pid, "SIGKILL");
     await lost.catch(() => {});
     // The last of its processes may still be writing.
     rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });

@@ -29,14 +29,21 @@ const followed = (pinged: Gate): Record<string, Source> => ({
     yield { data: "after many pings" };
     yield end;
   },
-  resumed: ({ lastEventId }) => (lastEventId === "é ↵ 3" ? null : [{ id: `é ↵ ${Number(lastEventId?.at(-1) ?? 0) + 1}`, retry: 20, data: "next" }]),
+  resumed: ({ lastEventId }) =>
+    lastEventId === "é ↵ 3" ? null : [{ id: `é ↵ ${Number(lastEventId?.at(-1) ?? 0) + 1}`, retry: 20, data: "next" }],
   cut: async function* (_stream, visit) {
     yield { id: visit, retry: 20, data: `visit ${visit}` };
     if (visit === 1) throw new Error("The model is gone.");
     yield end;
   },
   idless: (_stream, visit) => (visit === 1 ? [{ id: 1, retry: 20, data: "with data" }, { id: 2 }] : null),
-  reset: (_stream, visit) => (visit === 1 ? [{ id: 1, retry: 20, data: "known" }, { id: "", data: "forgotten" }] : null),
+  reset: (_stream, visit) =>
+    visit === 1
+      ? [
+          { id: 1, retry: 20, data: "known" },
+          { id: "", data: "forgotten" },
+        ]
+      : null,
   refused: () => {
     throw new Error("No model is free.");
   },
@@ -88,15 +95,28 @@ describe("a page in", { concurrent: true }, () => {
           res.end();
         });
         for (const [name, source] of Object.entries(sources)) {
-          const open = (_req: unknown, stream: EventStream): ReturnType<Source> => source(stream, (visits[name] ??= []).push(stream.lastEventId));
-          app.all(`/${name}`, eventSource(open, { ping, pingInterval: name === "pings" ? 5 : false, onClose: (summary) => (summaries[name] ??= []).push(summary) }));
+          const open = (_req: unknown, stream: EventStream): ReturnType<Source> =>
+            source(stream, (visits[name] ??= []).push(stream.lastEventId));
+          app.all(
+            `/${name}`,
+            eventSource(open, {
+              ping,
+              pingInterval: name === "pings" ? 5 : false,
+              onClose: (summary) => (summaries[name] ??= []).push(summary),
+            }),
+          );
         }
         app.use(((_error, _req, res, _next) => {
           if (!res.headersSent) res.sendStatus(503);
         }) satisfies express.ErrorRequestHandler);
         server = app.listen(0, "127.0.0.1");
         await once(server, "listening");
-        const query = [...Object.keys(sources).filter((name) => !(name in posted)).map((name) => `follow=${name}`), ...Object.keys(posted).map((name) => `post=${name}`)].join("&");
+        const query = [
+          ...Object.keys(sources)
+            .filter((name) => !(name in posted))
+            .map((name) => `follow=${name}`),
+          ...Object.keys(posted).map((name) => `post=${name}`),
+        ].join("&");
         const page = openPage(browser, `http://127.0.0.1:${(server.address() as AddressInfo).port}/?${query}`);
         close = page.close;
         seen = await Promise.race([reported.opened, page.lost]);
@@ -124,7 +144,10 @@ describe("a page in", { concurrent: true }, () => {
       });
 
       test("a stream that ended is resumed from the last id, whatever its letters, until 204 stops the browser", () => {
-        expect(seen["resumed"]).toEqual({ events: [1, 2, 3].map((n) => ["message", "next", `é ↵ ${n}`]), state: "closed" });
+        expect(seen["resumed"]).toEqual({
+          events: [1, 2, 3].map((n) => ["message", "next", `é ↵ ${n}`]),
+          state: "closed",
+        });
         expect(visits["resumed"]).toEqual([undefined, "é ↵ 1", "é ↵ 2", "é ↵ 3"]);
       });
 
@@ -139,7 +162,10 @@ describe("a page in", { concurrent: true }, () => {
       });
 
       test("an empty id makes the browser forget the last one", () => {
-        expect(seen["reset"]?.events).toEqual([["message", "known", "1"], ["message", "forgotten", ""]]);
+        expect(seen["reset"]?.events).toEqual([
+          ["message", "known", "1"],
+          ["message", "forgotten", ""],
+        ]);
         expect(visits["reset"]).toEqual([undefined, undefined]);
       });
 

@@ -20,15 +20,19 @@ interface Seen {
 async function watch(source: Source, names: string[] = ["message"], options?: EventSourceOptions): Promise<Seen> {
   const requests: (string | undefined)[] = [];
   const app = express();
-  app.get("/", eventSource((_req, stream) => {
-    requests.push(stream.lastEventId);
-    return source(stream);
-  }, options));
+  app.get(
+    "/",
+    eventSource((_req, stream) => {
+      requests.push(stream.lastEventId);
+      return source(stream);
+    }, options),
+  );
   const { url } = await serve(app);
   const client = new EventSource(url);
   onTestFinished(() => client.close());
   const events: Seen["events"] = [];
-  for (const name of names) client.addEventListener(name, ({ type, data }: MessageEvent) => void events.push([type, data as string]));
+  for (const name of names)
+    client.addEventListener(name, ({ type, data }: MessageEvent) => void events.push([type, data as string]));
   return { client, events, requests };
 }
 

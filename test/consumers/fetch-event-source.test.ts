@@ -27,10 +27,14 @@ interface Seen {
 async function ask(source: Source, options?: EventSourceOptions): Promise<Seen> {
   const requests: IncomingHttpHeaders[] = [];
   const app = express();
-  app.post("/", express.json(), eventSource((req, stream) => {
-    requests.push(req.headers);
-    return source(req.body, stream);
-  }, options));
+  app.post(
+    "/",
+    express.json(),
+    eventSource((req, stream) => {
+      requests.push(req.headers);
+      return source(req.body, stream);
+    }, options),
+  );
   app.use(((_error, _req, _res, _next) => {}) satisfies express.ErrorRequestHandler);
   const { url } = await serve(app);
   const leaving = new AbortController();
@@ -70,7 +74,10 @@ test("a failure is retried after the time that retry says, from the last event",
     yield { id: 2, data: "after" };
   });
   await over;
-  expect(messages).toMatchObject([{ id: "1", data: "before", retry: 20 }, { id: "2", data: "after" }]);
+  expect(messages).toMatchObject([
+    { id: "1", data: "before", retry: 20 },
+    { id: "2", data: "after" },
+  ]);
   expect(requests.map((headers) => headers["last-event-id"])).toEqual([undefined, "1"]);
 });
 

@@ -11,20 +11,28 @@ test("the stream carries HTML, and goes on after the last step that was shown", 
   );
 });
 
-test.skipIf(!hasChromium)("the sse extension swaps each event into its place, and closes at the last one", async ({ onTestFinished }) => {
-  const browser = await launchChromium();
-  onTestFinished(() => browser.close());
-  const page = await browser.newPage();
-  const requests: string[] = [];
-  page.on("request", (request) => requests.push(new URL(request.url()).pathname));
-  await page.addInitScript(() => {
-    document.addEventListener("htmx:sseClose", (event) => {
-      document.title = `closed by ${(event as CustomEvent<{ type: string }>).detail.type}`;
+test.skipIf(!hasChromium)(
+  "the sse extension swaps each event into its place, and closes at the last one",
+  async ({ onTestFinished }) => {
+    const browser = await launchChromium();
+    onTestFinished(() => browser.close());
+    const page = await browser.newPage();
+    const requests: string[] = [];
+    page.on("request", (request) => requests.push(new URL(request.url()).pathname));
+    await page.addInitScript(() => {
+      document.addEventListener("htmx:sseClose", (event) => {
+        document.title = `closed by ${(event as CustomEvent<{ type: string }>).detail.type}`;
+      });
     });
-  });
-  await page.goto(new URL("/", example.url).href);
-  await page.waitForFunction(() => document.title === "closed by message");
-  expect(await page.locator("li > b").allTextContents()).toEqual(["Packed", "Handed to the courier", "In your street", "Delivered"]);
-  expect(await page.locator("p").textContent()).toBe("Step 4 of 4");
-  expect(requests.filter((path) => path === "/delivery")).toHaveLength(1);
-});
+    await page.goto(new URL("/", example.url).href);
+    await page.waitForFunction(() => document.title === "closed by message");
+    expect(await page.locator("li > b").allTextContents()).toEqual([
+      "Packed",
+      "Handed to the courier",
+      "In your street",
+      "Delivered",
+    ]);
+    expect(await page.locator("p").textContent()).toBe("Step 4 of 4");
+    expect(requests.filter((path) => path === "/delivery")).toHaveLength(1);
+  },
+);

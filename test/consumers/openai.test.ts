@@ -9,17 +9,34 @@ import { Gate, until } from "../support/stage.js";
 type Item = { data: ChatCompletionChunk | "[DONE]" };
 
 const chunk = (content: string): Item => ({
-  data: { id: "chatcmpl-1", object: "chat.completion.chunk", created: 0, model: "tiny", choices: [{ index: 0, delta: { content }, finish_reason: null }] },
+  data: {
+    id: "chatcmpl-1",
+    object: "chat.completion.chunk",
+    created: 0,
+    model: "tiny",
+    choices: [{ index: 0, delta: { content }, finish_reason: null }],
+  },
 });
 
-const question: ChatCompletionCreateParamsStreaming = { model: "tiny", stream: true, messages: [{ role: "user", content: "Why is the sky blue?" }] };
+const question: ChatCompletionCreateParamsStreaming = {
+  model: "tiny",
+  stream: true,
+  messages: [{ role: "user", content: "Why is the sky blue?" }],
+};
 
 const contentOf = (part: ChatCompletionChunk): string => part.choices[0]?.delta.content ?? "";
 
 /** An application that answers as the model's service does, and the SDK as its client. */
-async function client(answer: (stream: EventStream) => AsyncIterable<Item>, options?: EventSourceOptions<Item>): Promise<OpenAI> {
+async function client(
+  answer: (stream: EventStream) => AsyncIterable<Item>,
+  options?: EventSourceOptions<Item>,
+): Promise<OpenAI> {
   const app = express();
-  app.post("/v1/chat/completions", express.json(), eventSource((_req, stream) => answer(stream), options));
+  app.post(
+    "/v1/chat/completions",
+    express.json(),
+    eventSource((_req, stream) => answer(stream), options),
+  );
   app.use(((_error, _req, res, _next) => {
     if (!res.headersSent) res.status(503).json({ error: { message: "No model is free.", type: "overloaded" } });
   }) satisfies express.ErrorRequestHandler);
@@ -113,7 +130,9 @@ test("a failure in the middle throws in the client's loop: cut, or with what onE
     return text;
   };
   await expect(read(await client(broken))).rejects.toThrow("terminated");
-  const told = await client(broken, { onError: () => ({ data: { error: { message: "Try again.", code: "model_gone" } } }) });
+  const told = await client(broken, {
+    onError: () => ({ data: { error: { message: "Try again.", code: "model_gone" } } }),
+  });
   await expect(read(told)).rejects.toMatchObject({ code: "model_gone", error: { message: "Try again." } });
 });
 
@@ -127,7 +146,10 @@ test("the SDK's own stream is a source, and is aborted when the reader leaves", 
     }
   });
   const app = express();
-  app.get("/relay", eventSource(() => openai.chat.completions.create(question), { toEvent: (part) => ({ data: contentOf(part) }) }));
+  app.get(
+    "/relay",
+    eventSource(() => openai.chat.completions.create(question), { toEvent: (part) => ({ data: contentOf(part) }) }),
+  );
   const { url } = await serve(app);
   const leave = new AbortController();
   const { body } = await fetch(`${url}/relay`, { signal: leave.signal });

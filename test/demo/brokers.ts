@@ -39,7 +39,9 @@ export function brokerTests(visit: Visitor): void {
     await say("garden", "not for the kitchen");
     await say("kitchen", forgery);
     await tab.waitForSelector("#chat .messages li");
-    expect(await tab.$$eval("#chat .messages li", (items) => items.map((item) => item.textContent))).toEqual([`Ada${forgery.replace("\r\n", "\n")}`]);
+    expect(await tab.$$eval("#chat .messages li", (items) => items.map((item) => item.textContent))).toEqual([
+      `Ada${forgery.replace("\r\n", "\n")}`,
+    ]);
     expect(await tab.$("#chat .messages img")).toBeNull();
     check();
   });
@@ -58,7 +60,9 @@ export function brokerTests(visit: Visitor): void {
     await page.reload();
     const [tokens, whole] = await expected;
     for (const one of [page, tab]) {
-      await expect.poll(textOf(one, "#answer .verdict"), patiently).toBe(`${tokens} tokens, 0 twice. The server said 204: that was all.`);
+      await expect
+        .poll(textOf(one, "#answer .verdict"), patiently)
+        .toBe(`${tokens} tokens, 0 twice. The server said 204: that was all.`);
       expect(await textOf(one, "#answer .text")()).toBe(whole);
       expect(await textOf(one, "#answer .wire pre")()).toContain("← 204 No Content");
     }
@@ -125,5 +129,10 @@ async function wholeAnswer(prompt: string): Promise<[number, string]> {
 /** In the page: whether the chart has anything on it. */
 function isPainted(): boolean {
   const canvas = document.querySelector<HTMLCanvasElement>("#prices canvas");
-  return canvas?.getContext("2d")?.getImageData(0, 0, canvas.width, canvas.height).data.some((byte) => byte !== 0) === true;
+  return (
+    canvas
+      ?.getContext("2d")
+      ?.getImageData(0, 0, canvas.width, canvas.height)
+      .data.some((byte) => byte !== 0) === true
+  );
 }

@@ -9,7 +9,10 @@ const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
  * which the launch then shows.
  */
 export const hasChromium: boolean = existsSync(executablePath) || process.env.CI === "true";
-if (!hasChromium) console.warn(`No Chromium at ${executablePath}, so the browser tests are skipped. Install it, or set CHROMIUM to its path.`);
+if (!hasChromium)
+  console.warn(
+    `No Chromium at ${executablePath}, so the browser tests are skipped. Install it, or set CHROMIUM to its path.`,
+  );
 
 export function launchChromium(): Promise<Browser> {
   return chromium.launch({

@@ -42,19 +42,29 @@ export function pageTests(visit: Visitor): void {
   test("names everything that can be operated or scrolled", async (context) => {
     const { expect } = context;
     const { page } = await visit(context);
-    const nameless = await page.$$eval("button, input, select, textarea, a, [tabindex], [role=log], [role=region]", (found) =>
-      found.filter((one) => {
-        const { labels } = one as HTMLInputElement;
-        const isForm = /^(INPUT|SELECT|TEXTAREA)$/.test(one.tagName);
-        return isForm ? labels?.length !== 1 : (one.getAttribute("aria-label") ?? one.textContent?.trim() ?? "") === "";
-      }).map((one) => one.outerHTML),
+    const nameless = await page.$$eval(
+      "button, input, select, textarea, a, [tabindex], [role=log], [role=region]",
+      (found) =>
+        found
+          .filter((one) => {
+            const { labels } = one as HTMLInputElement;
+            const isForm = /^(INPUT|SELECT|TEXTAREA)$/.test(one.tagName);
+            return isForm
+              ? labels?.length !== 1
+              : (one.getAttribute("aria-label") ?? one.textContent?.trim() ?? "") === "";
+          })
+          .map((one) => one.outerHTML),
     );
     expect(nameless).toEqual([]);
   });
 
   test.for(["light", "dark"] as const)("fits on a phone in %s colours", async (colorScheme, context) => {
     const { expect } = context;
-    const { page, check } = await visit(context, { colorScheme, viewport: { width: 360, height: 740 }, isMobile: true });
+    const { page, check } = await visit(context, {
+      colorScheme,
+      viewport: { width: 360, height: 740 },
+      isMobile: true,
+    });
     const { width, background } = await page.evaluate(() => ({
       width: document.documentElement.scrollWidth,
       background: getComputedStyle(document.body).backgroundColor,

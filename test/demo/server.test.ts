@@ -7,9 +7,18 @@ describe("the demo's server", () => {
     const log: string[] = [];
     const demo = await startDemo({ print: (line) => void log.push(line) });
     context.onTestFinished(() => demo.close());
-    const post = async (path: string, body: string) => (await fetch(demo.url + path, { method: "POST", headers: { "Content-Type": "application/json" }, body })).status;
+    const post = async (path: string, body: string) =>
+      (await fetch(demo.url + path, { method: "POST", headers: { "Content-Type": "application/json" }, body })).status;
     for (const path of ["/tokens", "/answer", "/chat/lobby"]) {
-      for (const body of ["{}", "[]", "{", '{"prompt":5}', '{"prompt":" "}', '{"name":"Ada"}', JSON.stringify({ prompt: "x".repeat(201) })]) {
+      for (const body of [
+        "{}",
+        "[]",
+        "{",
+        '{"prompt":5}',
+        '{"prompt":" "}',
+        '{"name":"Ada"}',
+        JSON.stringify({ prompt: "x".repeat(201) }),
+      ]) {
         expect(await post(path, body), `${path} ${body}`).toBe(400);
       }
     }
@@ -22,7 +31,8 @@ describe("the demo's server", () => {
   test("says 204 of an answer that it does not know", async (context) => {
     const demo = await startDemo({ print: () => {} });
     context.onTestFinished(() => demo.close());
-    for (const id of ["unknown", "made.up", "made.", ".up"]) context.expect((await fetch(`${demo.url}/answer/${id}`)).status, id).toBe(204);
+    for (const id of ["unknown", "made.up", "made.", ".up"])
+      context.expect((await fetch(`${demo.url}/answer/${id}`)).status, id).toBe(204);
   });
 
   test("closes with streams open", async ({ expect }) => {

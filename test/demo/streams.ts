@@ -21,7 +21,9 @@ export function streamTests(visit: Visitor): void {
     const { page, check } = await visit(context);
     await page.click("#ping button");
     await expect.poll(textOf(page, "#ping [data-seen-events]"), patiently).toBe("1");
-    await expect.poll(async () => Number(await textOf(page, "#ping [data-wire-pings]")()), patiently).toBeGreaterThan(1);
+    await expect
+      .poll(async () => Number(await textOf(page, "#ping [data-wire-pings]")()), patiently)
+      .toBeGreaterThan(1);
     expect(await textOf(page, "#ping [data-seen-pings]")()).toBe("0");
     expect(await textOf(page, "#ping .wire pre")()).toContain("\n: you can't see\n: this ping\n\n");
     check();
@@ -32,7 +34,9 @@ export function streamTests(visit: Visitor): void {
     const { page, log, check } = await visit(context);
     await page.fill("#tokens input", "Is <b>this</b> bold?");
     await page.press("#tokens input", "Enter");
-    await expect.poll(textOf(page, "#tokens .text"), patiently).toContain("You asked: “Is <b>this</b> bold?”.\n\nAn event");
+    await expect
+      .poll(textOf(page, "#tokens .text"), patiently)
+      .toContain("You asked: “Is <b>this</b> bold?”.\n\nAn event");
     await page.click("#tokens button >> text=Stop");
     await expect.poll(() => log.join("\n"), patiently).toMatch(/tokens: the generator was stopped after \d\d? tokens/);
     await expect.poll(textOf(page, "#tokens .own-log"), patiently).toContain("the generator was stopped after");
@@ -48,7 +52,8 @@ export function streamTests(visit: Visitor): void {
     await expect.poll(textOf(page, "#resume .verdict"), patiently).toContain("204");
     expect(await textOf(page, "#resume .verdict")()).toContain("20 parts over 2 connections, 0 missing, 0 twice");
     const wire = await textOf(page, "#resume .wire pre")();
-    const [, seen] = /id: (\d+)\n[^\n]*\n\n■ connection cut\n→ GET \/resume\n→ Last-Event-ID: \1\n← 200 OK\n/.exec(wire) ?? [];
+    const [, seen] =
+      /id: (\d+)\n[^\n]*\n\n■ connection cut\n→ GET \/resume\n→ Last-Event-ID: \1\n← 200 OK\n/.exec(wire) ?? [];
     expect(Number(seen)).toBeGreaterThanOrEqual(5);
     expect(wire).toMatch(/→ Last-Event-ID: 20\n← 204 No Content\n■ end of the response\n$/);
     expect(requests.filter((request) => request === "GET /resume")).toHaveLength(3);

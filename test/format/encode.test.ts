@@ -12,7 +12,8 @@ function refusal(work: () => unknown): EventStreamError {
   throw new Error("It was not refused.");
 }
 
-const refused = (item: unknown, options?: object): EventStreamError => refusal(() => encodeEvent(item as ServerSentEvent, options));
+const refused = (item: unknown, options?: object): EventStreamError =>
+  refusal(() => encodeEvent(item as ServerSentEvent, options));
 
 describe("the bytes of an event", () => {
   const frames: [item: Parameters<typeof encodeEvent>[0], frame: string][] = [
@@ -84,7 +85,13 @@ describe("the bytes of an event", () => {
   });
 
   it("are made without touching the event", () => {
-    const event = Object.freeze({ comment: "c", id: 1, event: "e", data: Object.freeze({ a: Object.freeze([1]) }), retry: 5 });
+    const event = Object.freeze({
+      comment: "c",
+      id: 1,
+      event: "e",
+      data: Object.freeze({ a: Object.freeze([1]) }),
+      retry: 5,
+    });
     expect(encodeEvent(event)).toBe(': c\nid: 1\nevent: e\ndata: {"a":[1]}\nretry: 5\n\n');
   });
 
@@ -123,20 +130,50 @@ describe("an event that cannot be sent is refused", () => {
     ["bytes", new Uint8Array([1, 2]), "ERR_INVALID_ITEM", undefined, /decode them into a string/],
     ["no bytes", new Uint8Array(), "ERR_INVALID_ITEM", undefined, /decode them into a string/],
     ["a Buffer", Buffer.from("data: x\n\n"), "ERR_INVALID_ITEM", undefined, /decode them into a string/],
-    ["an event without fields", {}, "ERR_EMPTY_EVENT", undefined, /^\{\} has none of the fields .*put your payload in data/],
-    ["an event whose fields are undefined", { data: undefined, id: undefined }, "ERR_EMPTY_EVENT", undefined, /\{ data, id \} has none/],
+    [
+      "an event without fields",
+      {},
+      "ERR_EMPTY_EVENT",
+      undefined,
+      /^\{\} has none of the fields .*put your payload in data/,
+    ],
+    [
+      "an event whose fields are undefined",
+      { data: undefined, id: undefined },
+      "ERR_EMPTY_EVENT",
+      undefined,
+      /\{ data, id \} has none/,
+    ],
     ["an empty array", [], "ERR_EMPTY_EVENT", undefined, /^an array of 0 has none/],
     ["a Date", new Date(), "ERR_EMPTY_EVENT", undefined, /^an instance of Date has none.*put your payload in data/],
     ["a Map", new Map([["data", 1]]), "ERR_EMPTY_EVENT", undefined, /^an instance of Map/],
     ["a promise", Promise.resolve("x"), "ERR_EMPTY_EVENT", undefined, /await it first/],
-    ["an array", ["a"], "ERR_UNKNOWN_FIELD", "0", /^"0" is not a field .*put your payload in data: \{ data: an array of 1 \}/],
-    ["a payload without data around it", { price: 9 }, "ERR_UNKNOWN_FIELD", "price", /^"price" is not a field.*put your payload in data: \{ data: \{ price \} \}/],
+    [
+      "an array",
+      ["a"],
+      "ERR_UNKNOWN_FIELD",
+      "0",
+      /^"0" is not a field .*put your payload in data: \{ data: an array of 1 \}/,
+    ],
+    [
+      "a payload without data around it",
+      { price: 9 },
+      "ERR_UNKNOWN_FIELD",
+      "price",
+      /^"price" is not a field.*put your payload in data: \{ data: \{ price \} \}/,
+    ],
     ["an unknown key beside data", { data: 1, Event: "x" }, "ERR_UNKNOWN_FIELD", "Event", /^"Event" is not/],
     ["an unknown key that is undefined", { data: 1, name: undefined }, "ERR_UNKNOWN_FIELD", "name", /^"name" is not/],
     ["an inherited unknown key", Object.create({ price: 1 }), "ERR_UNKNOWN_FIELD", "price", /^"price"/],
     ["event: 5", { event: 5 }, "ERR_INVALID_FIELD", "event", /"event" is 5; it must be a string/],
     ["event: null", { event: null }, "ERR_INVALID_FIELD", "event", /is null/],
-    ["LF in event", { event: "a\ndata: forged" }, "ERR_INVALID_FIELD", "event", /"a\\ndata: forged"; it must be one line/],
+    [
+      "LF in event",
+      { event: "a\ndata: forged" },
+      "ERR_INVALID_FIELD",
+      "event",
+      /"a\\ndata: forged"; it must be one line/,
+    ],
     ["CR in event", { event: "a\r" }, "ERR_INVALID_FIELD", "event", /"a\\r"/],
     ["id: null", { id: null }, "ERR_INVALID_FIELD", "id", /"id" is null; it must be a string or a finite number/],
     ["id: NaN", { id: Number.NaN }, "ERR_INVALID_FIELD", "id", /is NaN/],
@@ -146,7 +183,13 @@ describe("an event that cannot be sent is refused", () => {
     ["LF in id", { id: "1\n" }, "ERR_INVALID_FIELD", "id", /"1\\n"; it must be one line/],
     ["CR in id", { id: "\r" }, "ERR_INVALID_FIELD", "id", /one line/],
     ["NUL in id", { id: "1\0" }, "ERR_INVALID_FIELD", "id", /"1\\u0000"; it must be free of NUL/],
-    ["retry: -1", { retry: -1 }, "ERR_INVALID_FIELD", "retry", /"retry" is -1; it must be a whole number of milliseconds/],
+    [
+      "retry: -1",
+      { retry: -1 },
+      "ERR_INVALID_FIELD",
+      "retry",
+      /"retry" is -1; it must be a whole number of milliseconds/,
+    ],
     ["retry: 1.5", { retry: 1.5 }, "ERR_INVALID_FIELD", "retry", /is 1.5/],
     ["retry: NaN", { retry: Number.NaN }, "ERR_INVALID_FIELD", "retry", /is NaN/],
     ["retry: Infinity", { retry: Number.POSITIVE_INFINITY }, "ERR_INVALID_FIELD", "retry", /is Infinity/],
@@ -155,11 +198,29 @@ describe("an event that cannot be sent is refused", () => {
     ["retry: null", { retry: null }, "ERR_INVALID_FIELD", "retry", /is null/],
     ["comment: {}", { comment: {} }, "ERR_INVALID_FIELD", "comment", /"comment" is \{\}; it must be a string/],
     ["comment: 5", { comment: 5 }, "ERR_INVALID_FIELD", "comment", /is 5/],
-    ["data that JSON cannot carry", { data: cyclic }, "ERR_UNSERIALIZABLE_DATA", "data", /serialize failed for the data \{ self \}/],
+    [
+      "data that JSON cannot carry",
+      { data: cyclic },
+      "ERR_UNSERIALIZABLE_DATA",
+      "data",
+      /serialize failed for the data \{ self \}/,
+    ],
     ["data: 5n", { data: 5n }, "ERR_UNSERIALIZABLE_DATA", "data", /the data 5n/],
-    ["data that serializes to undefined", { data: () => 1 }, "ERR_UNSERIALIZABLE_DATA", "data", /into undefined instead of a string; leave the field out/],
+    [
+      "data that serializes to undefined",
+      { data: () => 1 },
+      "ERR_UNSERIALIZABLE_DATA",
+      "data",
+      /into undefined instead of a string; leave the field out/,
+    ],
     ["data: a symbol", { data: Symbol("s") }, "ERR_UNSERIALIZABLE_DATA", "data", /Symbol\(s\)/],
-    ["data whose toJSON gives undefined", { data: { toJSON: () => undefined } }, "ERR_UNSERIALIZABLE_DATA", "data", /into undefined/],
+    [
+      "data whose toJSON gives undefined",
+      { data: { toJSON: () => undefined } },
+      "ERR_UNSERIALIZABLE_DATA",
+      "data",
+      /into undefined/,
+    ],
   ])("%s", (_what, item, code, field, message) => {
     const error = refused(item);
     expect(error).toMatchObject({ name: "EventStreamError", code, field });
@@ -168,17 +229,32 @@ describe("an event that cannot be sent is refused", () => {
 
   it("keeps what serialize threw as the cause", () => {
     const cause = new Error("no");
-    const error = refused({ data: 1 }, { serialize: () => { throw cause; } });
+    const error = refused(
+      { data: 1 },
+      {
+        serialize: () => {
+          throw cause;
+        },
+      },
+    );
     expect(error).toMatchObject({ code: "ERR_UNSERIALIZABLE_DATA", field: "data", cause });
   });
 
   it("refuses a serialize that returns no string", () => {
-    expect(refused({ data: 1 }, { serialize: () => 5 })).toMatchObject({ code: "ERR_UNSERIALIZABLE_DATA", message: expect.stringContaining("into 5 instead of a string") });
+    expect(refused({ data: 1 }, { serialize: () => 5 })).toMatchObject({
+      code: "ERR_UNSERIALIZABLE_DATA",
+      message: expect.stringContaining("into 5 instead of a string"),
+    });
   });
 
   it("shows what was wrong on one line and in few words", () => {
     const long = "x".repeat(10_000);
-    for (const item of [{ event: `${long}\n` }, { [`${long}\n`]: 1 }, { data: { [`a\nb${long}`]: 5n } }, { id: `\r\n${long}` }]) {
+    for (const item of [
+      { event: `${long}\n` },
+      { [`${long}\n`]: 1 },
+      { data: { [`a\nb${long}`]: 5n } },
+      { id: `\r\n${long}` },
+    ]) {
       const { message } = refused(item);
       expect(message).not.toMatch(/[\r\n]/);
       expect(message.length).toBeLessThan(400);

@@ -5,24 +5,60 @@ import { describe, expect, it } from "vitest";
 
 /** Text that is likely to hold what could go wrong: every line break, what is none, field names, colons, whole planes of Unicode. */
 const piece = fc.oneof(
-  { weight: 3, arbitrary: fc.constantFrom("\n", "\r", "\r\n", "\n\n", "\r\r", "\u2028", "\u2029", "\u0085", "\v", "\f", "\0", "\uFEFF", " ", ":", ": ") },
-  { weight: 2, arbitrary: fc.constantFrom("data: forged", "data", "id: forged", "event: forged", "retry: 1", ": forged", "\n\ndata: forged\n\n") },
+  {
+    weight: 3,
+    arbitrary: fc.constantFrom(
+      "\n",
+      "\r",
+      "\r\n",
+      "\n\n",
+      "\r\r",
+      "\u2028",
+      "\u2029",
+      "\u0085",
+      "\v",
+      "\f",
+      "\0",
+      "\uFEFF",
+      " ",
+      ":",
+      ": ",
+    ),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.constantFrom(
+      "data: forged",
+      "data",
+      "id: forged",
+      "event: forged",
+      "retry: 1",
+      ": forged",
+      "\n\ndata: forged\n\n",
+    ),
+  },
   { weight: 3, arbitrary: fc.string({ unit: "binary", maxLength: 6 }) },
 );
 const text = fc.array(piece, { maxLength: 8 }).map((pieces) => pieces.join(""));
 const oneLine = text.map((value) => value.replace(/[\r\n]/g, ""));
 const lineEnding = fc.constantFrom("\n" as const, "\r\n" as const, "\r" as const);
 
-const anyEvent = fc.record(
-  {
-    comment: text,
-    id: fc.oneof(oneLine.map((value) => value.replaceAll("\0", "")), fc.integer(), fc.double({ noNaN: true, noDefaultInfinity: true })),
-    event: oneLine,
-    data: fc.oneof(text, fc.jsonValue()),
-    retry: fc.nat(),
-  },
-  { requiredKeys: [] },
-).filter((event) => Object.keys(event).length > 0);
+const anyEvent = fc
+  .record(
+    {
+      comment: text,
+      id: fc.oneof(
+        oneLine.map((value) => value.replaceAll("\0", "")),
+        fc.integer(),
+        fc.double({ noNaN: true, noDefaultInfinity: true }),
+      ),
+      event: oneLine,
+      data: fc.oneof(text, fc.jsonValue()),
+      retry: fc.nat(),
+    },
+    { requiredKeys: [] },
+  )
+  .filter((event) => Object.keys(event).length > 0);
 
 interface Received {
   events: EventSourceMessage[];
@@ -56,18 +92,29 @@ const last = encodeEvent("the last");
 describe("what was encoded is parsed", () => {
   it("character for character, whatever the line ending and wherever the stream is cut", () => {
     fc.assert(
-      fc.property(fc.array(anyEvent, { minLength: 1, maxLength: 5 }), lineEnding, fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 5 }), (events, ending, cuts) => {
-        const stream = events.map((event) => encodeEvent(event, { lineEnding: ending })).join("") + last;
-        const received = parse(stream, cuts);
-        const dispatched = events.filter((event) => event.data !== undefined);
-        expect(received.errors).toEqual([]);
-        expect(received.events).toEqual([
-          ...dispatched.map(({ id, event, data }) => ({ id: id === undefined ? undefined : String(id), event: event === "" ? undefined : event, data: asText(data) })),
-          { id: undefined, event: undefined, data: "the last" },
-        ]);
-        expect(received.comments).toEqual(events.flatMap(({ comment }) => (comment === undefined ? [] : lf(comment).split("\n"))));
-        expect(received.retries).toEqual(events.flatMap(({ retry }) => (retry === undefined ? [] : [retry])));
-      }),
+      fc.property(
+        fc.array(anyEvent, { minLength: 1, maxLength: 5 }),
+        lineEnding,
+        fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 5 }),
+        (events, ending, cuts) => {
+          const stream = events.map((event) => encodeEvent(event, { lineEnding: ending })).join("") + last;
+          const received = parse(stream, cuts);
+          const dispatched = events.filter((event) => event.data !== undefined);
+          expect(received.errors).toEqual([]);
+          expect(received.events).toEqual([
+            ...dispatched.map(({ id, event, data }) => ({
+              id: id === undefined ? undefined : String(id),
+              event: event === "" ? undefined : event,
+              data: asText(data),
+            })),
+            { id: undefined, event: undefined, data: "the last" },
+          ]);
+          expect(received.comments).toEqual(
+            events.flatMap(({ comment }) => (comment === undefined ? [] : lf(comment).split("\n"))),
+          );
+          expect(received.retries).toEqual(events.flatMap(({ retry }) => (retry === undefined ? [] : [retry])));
+        },
+      ),
       { numRuns: 500 },
     );
   });
@@ -94,41 +141,60 @@ describe("no input forges a field or an event", () => {
 
   it("and whatever is given, the frame holds what the fields say or nothing is made", () => {
     fc.assert(
-      fc.property(fc.record({ comment: anything, id: anything, event: anything, data: anything, retry: anything }, { requiredKeys: [] }), lineEnding, (event, ending) => {
-        let frame: string;
-        try {
-          frame = encodeEvent(event as ServerSentEvent, { lineEnding: ending });
-        } catch (error) {
-          expect(error).toBeInstanceOf(EventStreamError);
-          return;
-        }
-        const counts = { comment: 0, id: 0, event: 0, data: 0, retry: 0 };
-        for (const line of linesOf(frame)) {
-          const field = line.slice(0, line.indexOf(": "));
-          counts[(field === "" ? "comment" : field) as keyof typeof counts] += 1;
-        }
-        const { comment, id, event: type, data, retry } = event;
-        expect(counts).toEqual({
-          comment: comment === undefined ? 0 : lf(comment as string).split("\n").length,
-          id: id === undefined ? 0 : 1,
-          event: type === undefined ? 0 : 1,
-          data: data === undefined ? 0 : typeof data === "string" ? lf(data).split("\n").length : 1,
-          retry: retry === undefined ? 0 : 1,
-        });
-      }),
+      fc.property(
+        fc.record(
+          { comment: anything, id: anything, event: anything, data: anything, retry: anything },
+          { requiredKeys: [] },
+        ),
+        lineEnding,
+        (event, ending) => {
+          let frame: string;
+          try {
+            frame = encodeEvent(event as ServerSentEvent, { lineEnding: ending });
+          } catch (error) {
+            expect(error).toBeInstanceOf(EventStreamError);
+            return;
+          }
+          const counts = { comment: 0, id: 0, event: 0, data: 0, retry: 0 };
+          for (const line of linesOf(frame)) {
+            const field = line.slice(0, line.indexOf(": "));
+            counts[(field === "" ? "comment" : field) as keyof typeof counts] += 1;
+          }
+          const { comment, id, event: type, data, retry } = event;
+          expect(counts).toEqual({
+            comment: comment === undefined ? 0 : lf(comment as string).split("\n").length,
+            id: id === undefined ? 0 : 1,
+            event: type === undefined ? 0 : 1,
+            data: data === undefined ? 0 : typeof data === "string" ? lf(data).split("\n").length : 1,
+            retry: retry === undefined ? 0 : 1,
+          });
+        },
+      ),
       { numRuns: 1_000 },
     );
   });
 
   it("and an item of any kind is sent or refused by an EventStreamError", () => {
     fc.assert(
-      fc.property(fc.anything({ withBigInt: true, withDate: true, withMap: true, withSet: true, withTypedArray: true, withNullPrototype: true, withSparseArray: true, withBoxedValues: true }), (item) => {
-        try {
-          linesOf(encodeEvent(item as ServerSentEvent));
-        } catch (error) {
-          expect(error).toBeInstanceOf(EventStreamError);
-        }
-      }),
+      fc.property(
+        fc.anything({
+          withBigInt: true,
+          withDate: true,
+          withMap: true,
+          withSet: true,
+          withTypedArray: true,
+          withNullPrototype: true,
+          withSparseArray: true,
+          withBoxedValues: true,
+        }),
+        (item) => {
+          try {
+            linesOf(encodeEvent(item as ServerSentEvent));
+          } catch (error) {
+            expect(error).toBeInstanceOf(EventStreamError);
+          }
+        },
+      ),
       { numRuns: 1_000 },
     );
   });

@@ -7,18 +7,44 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { deferred } from "../support/deferred.js";
 import { serve } from "../support/server.js";
 
-const text = fc.array(fc.oneof(
-  fc.constantFrom("\n", "\r", "\r\n", "\u2028", "\u2029", "\u0085", "\0", "\uFEFF", " ", ":", "data: forged", "\n\n", "id: forged", "event: forged"),
-  fc.string({ unit: "binary", maxLength: 8 }),
-), { maxLength: 6 }).map((pieces) => pieces.join(""));
+const text = fc
+  .array(
+    fc.oneof(
+      fc.constantFrom(
+        "\n",
+        "\r",
+        "\r\n",
+        "\u2028",
+        "\u2029",
+        "\u0085",
+        "\0",
+        "\uFEFF",
+        " ",
+        ":",
+        "data: forged",
+        "\n\n",
+        "id: forged",
+        "event: forged",
+      ),
+      fc.string({ unit: "binary", maxLength: 8 }),
+    ),
+    { maxLength: 6 },
+  )
+  .map((pieces) => pieces.join(""));
 
 const oneLine = text.map((value) => value.replace(/[\r\n]/g, ""));
 
 /** Events with data, of a type that the client can listen for (`error` and `open` are its own). */
 const event = fc.record({
   comment: fc.option(text, { nil: undefined }),
-  id: fc.option(oneLine.map((value) => value.replaceAll("\0", "")), { nil: undefined }),
-  event: fc.option(oneLine.filter((value) => value !== "error" && value !== "open"), { nil: undefined }),
+  id: fc.option(
+    oneLine.map((value) => value.replaceAll("\0", "")),
+    { nil: undefined },
+  ),
+  event: fc.option(
+    oneLine.filter((value) => value !== "error" && value !== "open"),
+    { nil: undefined },
+  ),
   data: fc.oneof(text, fc.jsonValue()),
 });
 
@@ -37,14 +63,21 @@ interface Message {
 function asSeen(sent: readonly ServerSentEvent[]): Message[] {
   return sent.map(({ id, event: type, data }) => {
     const value = typeof data === "string" ? data : JSON.stringify(data);
-    return { type: type === undefined || type === "" ? "message" : type, lastEventId: String(id ?? ""), data: value.replace(/\r\n?/g, "\n") };
+    return {
+      type: type === undefined || type === "" ? "message" : type,
+      lastEventId: String(id ?? ""),
+      data: value.replace(/\r\n?/g, "\n"),
+    };
   });
 }
 
 describe.each(["\n", "\r\n", "\r"] as const)("with the line ending %j", (lineEnding) => {
   async function url(): Promise<string> {
     const app = express();
-    app.get("/", eventSource(() => [...events, { event: "end", data: "" }], { lineEnding }));
+    app.get(
+      "/",
+      eventSource(() => [...events, { event: "end", data: "" }], { lineEnding }),
+    );
     return (await serve(app)).url;
   }
 
@@ -54,7 +87,9 @@ describe.each(["\n", "\r\n", "\r"] as const)("with the line ending %j", (lineEnd
     const received: Message[] = [];
     const ended = deferred();
     for (const type of new Set(asSeen(events).map((message) => message.type))) {
-      source.addEventListener(type, ({ lastEventId, data }) => received.push({ type, lastEventId, data: data as string }));
+      source.addEventListener(type, ({ lastEventId, data }) =>
+        received.push({ type, lastEventId, data: data as string }),
+      );
     }
     source.addEventListener("end", () => ended.resolve());
     // With CR alone the client holds the last event back until the byte after it: the end of the response will do.
@@ -67,9 +102,14 @@ describe.each(["\n", "\r\n", "\r"] as const)("with the line ending %j", (lineEnd
   it("a fetch with a parser receives it too", async () => {
     const { body } = await fetch(await url());
     const received: EventSourceMessage[] = [];
-    for await (const message of (body as ReadableStream<Uint8Array<ArrayBuffer>>).pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream())) received.push(message);
+    for await (const message of (body as ReadableStream<Uint8Array<ArrayBuffer>>)
+      .pipeThrough(new TextDecoderStream())
+      .pipeThrough(new EventSourceParserStream()))
+      received.push(message);
     const shown = asSeen(events);
-    expect(received.slice(0, events.length)).toEqual(events.map(({ id, event: type }, n) => ({ id, event: type === "" ? undefined : type, data: shown[n]?.data })));
+    expect(received.slice(0, events.length)).toEqual(
+      events.map(({ id, event: type }, n) => ({ id, event: type === "" ? undefined : type, data: shown[n]?.data })),
+    );
   });
 });
 
@@ -77,11 +117,17 @@ describe("an EventSource", () => {
   it("comes back with the last event ID, until it gets 204", async () => {
     const asked: (string | undefined)[] = [];
     const app = express();
-    app.get("/", eventSource(async function* (_req, { lastEventId }) {
-      asked.push(lastEventId);
-      const next = lastEventId === undefined ? 1 : Number(lastEventId) + 1;
-      if (next <= 3) yield { id: next, data: next };
-    }, { retry: 1 }));
+    app.get(
+      "/",
+      eventSource(
+        async function* (_req, { lastEventId }) {
+          asked.push(lastEventId);
+          const next = lastEventId === undefined ? 1 : Number(lastEventId) + 1;
+          if (next <= 3) yield { id: next, data: next };
+        },
+        { retry: 1 },
+      ),
+    );
     const source = new EventSource((await serve(app)).url);
     onTestFinished(() => source.close());
     const received: string[] = [];
@@ -97,12 +143,18 @@ describe("an EventSource", () => {
     const asked: (string | undefined)[] = [];
     const twice = deferred();
     const app = express();
-    app.get("/", eventSource(async function* (_req, { lastEventId }) {
-      asked.push(lastEventId);
-      if (asked.length === 2) twice.resolve();
-      yield { id: "7", data: "a" };
-      yield { id: "", data: "b" };
-    }, { retry: 1 }));
+    app.get(
+      "/",
+      eventSource(
+        async function* (_req, { lastEventId }) {
+          asked.push(lastEventId);
+          if (asked.length === 2) twice.resolve();
+          yield { id: "7", data: "a" };
+          yield { id: "", data: "b" };
+        },
+        { retry: 1 },
+      ),
+    );
     const source = new EventSource((await serve(app)).url);
     onTestFinished(() => source.close());
     await twice.promise;
@@ -112,13 +164,19 @@ describe("an EventSource", () => {
   it("never sees a ping, a comment or a retry as an event", async () => {
     const pinged = deferred();
     const app = express();
-    app.get("/", eventSource(async function* () {
-      yield { comment: "only a comment" };
-      yield { retry: 5 };
-      yield { id: "7" };
-      await pinged.promise;
-      yield "the event";
-    }, { pingInterval: 5, ping: () => (pinged.resolve(), { comment: "you can't see\nthis ping" }) }));
+    app.get(
+      "/",
+      eventSource(
+        async function* () {
+          yield { comment: "only a comment" };
+          yield { retry: 5 };
+          yield { id: "7" };
+          await pinged.promise;
+          yield "the event";
+        },
+        { pingInterval: 5, ping: () => (pinged.resolve(), { comment: "you can't see\nthis ping" }) },
+      ),
+    );
     const source = new EventSource((await serve(app)).url);
     onTestFinished(() => source.close());
     const { data } = await new Promise<MessageEvent>((resolve) => (source.onmessage = resolve as never));
@@ -128,11 +186,18 @@ describe("an EventSource", () => {
 
   it("fails for good on an HTTP error", async () => {
     const app = express();
-    app.get("/", eventSource(() => { throw Object.assign(new Error("no"), { status: 403 }); }));
+    app.get(
+      "/",
+      eventSource(() => {
+        throw Object.assign(new Error("no"), { status: 403 });
+      }),
+    );
     app.use(((_error, _req, res, _next) => void res.status(403).end()) as express.ErrorRequestHandler);
     const source = new EventSource((await serve(app)).url);
     onTestFinished(() => source.close());
-    const error = await new Promise<{ code?: number | undefined }>((resolve) => source.addEventListener("error", resolve));
+    const error = await new Promise<{ code?: number | undefined }>((resolve) =>
+      source.addEventListener("error", resolve),
+    );
     expect(error.code).toBe(403);
     expect(source.readyState).toBe(EventSource.CLOSED);
   });

@@ -43,7 +43,14 @@ describe("memoryBroker: cost", () => {
     const log = new Log({ maxEvents: 200_000, maxAge: 1e9 }, 0);
     let looks = 0;
     for (let n = 1; n <= 100_000; n++) {
-      log.append({ get sequence() { looks += 1; return n; }, at: 0, event: { id: "1" } });
+      log.append({
+        get sequence() {
+          looks += 1;
+          return n;
+        },
+        at: 0,
+        event: { id: "1" },
+      });
     }
     looks = 0;
     expect(log.knows(77_777)).toBe(true);

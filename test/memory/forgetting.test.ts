@@ -6,7 +6,9 @@ import { dataOf } from "../broker/reader.js";
 
 useVirtualAge();
 
-interleavings("memoryBroker: loses nothing in silence where events age and channels are forgotten", memory, { isAging: true });
+interleavings("memoryBroker: loses nothing in silence where events age and channels are forgotten", memory, {
+  isAging: true,
+});
 
 describe("memoryBroker: forgetting", () => {
   it("keeps one timer for all channels, and none when they have aged out", async () => {
@@ -41,7 +43,9 @@ describe("memoryBroker: forgetting", () => {
     const broker = await openMemory({ maxAge: 1_000 });
     const [first, last] = await publishMany(broker, "a", 2);
     await memory.pass(3_000);
-    expect(dataOf(await (await read(broker, "a", { lastEventId: first, onGap: () => ({ event: "gap" }) })).take(1))).toEqual(["gap"]);
+    expect(
+      dataOf(await (await read(broker, "a", { lastEventId: first, onGap: () => ({ event: "gap" }) })).take(1)),
+    ).toEqual(["gap"]);
     await broker.publish("a", { data: "new" });
     for (const lastEventId of [first, last]) {
       expect(dataOf(await (await read(broker, "a", { lastEventId })).take(2))).toEqual(["gap", "new"]);

@@ -48,7 +48,9 @@ describe("memoryBroker: ids and gaps", () => {
   it("merges channels in the order of their publishing", async () => {
     const broker = await openMemory();
     for (let n = 0; n < 9; n++) await broker.publish("abc"[n % 3] as string, { data: n });
-    expect(dataOf(await (await read(broker, ["c", "b", "a"], { from: "start" })).take(9))).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(dataOf(await (await read(broker, ["c", "b", "a"], { from: "start" })).take(9))).toEqual([
+      0, 1, 2, 3, 4, 5, 6, 7, 8,
+    ]);
   });
 
   it("gives all subscribers one object", async () => {

@@ -7,7 +7,9 @@ import { turn, until } from "../support/stage.js";
 
 // A stream that is woken runs code of the application. Whatever that does, every stream gets every event, in order.
 
-interface Message { readonly data: number }
+interface Message {
+  readonly data: number;
+}
 
 const isEvent = (event: PublishedEvent<Message>): event is PublishedEvent<Message> & Message => event.event !== "gap";
 
@@ -18,7 +20,10 @@ async function room(count: number, toEvent: (event: PublishedEvent<Message>, n: 
   const passedOn: Error[] = [];
   const app = express().get("/", (req, res, next) => {
     const n = opened++;
-    return eventSource((_req, stream) => broker.subscribe("room", stream), { toEvent: (event) => toEvent(event, n), onClose: ({ reason }) => closed.push(reason) })(req, res, next);
+    return eventSource((_req, stream) => broker.subscribe("room", stream), {
+      toEvent: (event) => toEvent(event, n),
+      onClose: ({ reason }) => closed.push(reason),
+    })(req, res, next);
   });
   app.use(((error: Error, _req, _res, _next) => passedOn.push(error)) satisfies express.ErrorRequestHandler);
   const { port } = await serve(app);
@@ -31,7 +36,8 @@ async function room(count: number, toEvent: (event: PublishedEvent<Message>, n: 
   return { broker, clients, closed, passedOn };
 }
 
-const numbers = ({ body }: RawClient): number[] => [...body.matchAll(/data: (\d+)/g)].map(([, digits]) => Number(digits));
+const numbers = ({ body }: RawClient): number[] =>
+  [...body.matchAll(/data: (\d+)/g)].map(([, digits]) => Number(digits));
 
 describe("a stream that is woken", () => {
   it("may publish: all get both events, in one order", async () => {
@@ -91,10 +97,16 @@ describe("a burst that is longer than the history", () => {
     const broker = memoryBroker<Message>({ history: { maxEvents: 1 } });
     const { port } = await serve(
       express()
-        .get("/direct", eventSource((_req, stream) => broker.subscribe("room", stream)))
-        .get("/generator", eventSource(async function* (_req, stream) {
-          yield* await broker.subscribe("room", stream);
-        })),
+        .get(
+          "/direct",
+          eventSource((_req, stream) => broker.subscribe("room", stream)),
+        )
+        .get(
+          "/generator",
+          eventSource(async function* (_req, stream) {
+            yield* await broker.subscribe("room", stream);
+          }),
+        ),
     );
     const clients = ["/direct", "/generator"].map((path) => new RawClient(port).request("GET", path));
     await Promise.all(clients.map((client) => client.until("\r\n\r\n")));
@@ -112,7 +124,10 @@ describe("a burst that is longer than the history", () => {
     const oneByOne = async (broker: ReturnType<typeof memoryBroker<Message>>) => {
       for (const data of [3, 4, 5]) await broker.publish("room", { data });
     };
-    expect(await values(inOneRun, oneByOne)).toEqual([[1, 2, 3, 4, 5], [1, 2, 3, 4, 5]]);
+    expect(await values(inOneRun, oneByOne)).toEqual([
+      [1, 2, 3, 4, 5],
+      [1, 2, 3, 4, 5],
+    ]);
   });
 });
 

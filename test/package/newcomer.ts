@@ -81,14 +81,22 @@ async function tryOut(name: string, cwd: string): Promise<void> {
     const frames = 'id: 1\ndata: {"n":1}\n\nid: 2\ndata: {"n":2}\n\nid: 3\ndata: {"n":3}\n\n';
     check("curl -N", run("curl", ["-sN", `${url}/numbers`], cwd), frames);
     check("fetch by POST", await post(`${url}/echo`), "data: a\n\ndata: b\n\n");
-    check("the eventsource package, until 204", run(process.execPath, ["client.mjs", url], cwd).trim(), '1:{"n":1} 2:{"n":2} 3:{"n":3}');
+    check(
+      "the eventsource package, until 204",
+      run(process.execPath, ["client.mjs", url], cwd).trim(),
+      '1:{"n":1} 2:{"n":2} 3:{"n":3}',
+    );
   } finally {
     server.kill();
   }
 }
 
 async function post(url: string): Promise<string> {
-  const answer = await fetch(url, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ words: ["a", "b"] }) });
+  const answer = await fetch(url, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ words: ["a", "b"] }),
+  });
   return answer.text();
 }
 
@@ -101,14 +109,45 @@ try {
     run("mkdir", [cwd], root);
     writeFileSync(join(cwd, "package.json"), JSON.stringify({ private: true }));
     cpSync(join(root, ".npmrc"), join(cwd, ".npmrc"));
-    run("npm", ["install", `../${tarball}`, `express@${major}`, `@types/express@${major}`, "@types/node@20", "typescript@6.0.3", "eventsource"], cwd);
+    run(
+      "npm",
+      [
+        "install",
+        `../${tarball}`,
+        `express@${major}`,
+        `@types/express@${major}`,
+        "@types/node@20",
+        "typescript@6.0.3",
+        "eventsource",
+      ],
+      cwd,
+    );
     for (const [name, text] of Object.entries(programs)) writeFileSync(join(cwd, name), text);
     await tryOut("esm.mjs", cwd);
     await tryOut("commonjs.cjs", cwd);
     check("errors of both builds", run(process.execPath, ["both.mjs"], cwd).trim(), "true true ERR_EMPTY_EVENT");
     for (const type of ["module", "commonjs"]) {
-      writeFileSync(join(cwd, "package.json"), JSON.stringify({ ...(JSON.parse(run("cat", ["package.json"], cwd)) as object), type }));
-      run("npx", ["tsc", "--noEmit", "--strict", "--exactOptionalPropertyTypes", "--module", "nodenext", "--target", "es2022", "--types", "node", "typed.ts"], cwd);
+      writeFileSync(
+        join(cwd, "package.json"),
+        JSON.stringify({ ...(JSON.parse(run("cat", ["package.json"], cwd)) as object), type }),
+      );
+      run(
+        "npx",
+        [
+          "tsc",
+          "--noEmit",
+          "--strict",
+          "--exactOptionalPropertyTypes",
+          "--module",
+          "nodenext",
+          "--target",
+          "es2022",
+          "--types",
+          "node",
+          "typed.ts",
+        ],
+        cwd,
+      );
       console.log(`  types, as ${type}: compiled`);
     }
   }

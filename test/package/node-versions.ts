@@ -16,7 +16,9 @@ try {
   for (const version of versions) {
     const platform = process.platform === "win32" ? "win" : process.platform;
     const prefix = join(folder, version);
-    execFileSync("npm", ["install", "--prefix", prefix, "--no-save", `node-${platform}-${process.arch}@${version}`], { stdio: "inherit" });
+    execFileSync("npm", ["install", "--prefix", prefix, "--no-save", `node-${platform}-${process.arch}@${version}`], {
+      stdio: "inherit",
+    });
     const node = join(prefix, "node_modules", `node-${platform}-${process.arch}`, "bin", "node");
     console.log(`Node ${execFileSync(node, ["--version"], { encoding: "utf8" }).trim()}`);
     const run = spawnSync(node, ["node_modules/vitest/vitest.mjs", "run"], { stdio: "inherit" });

@@ -17,11 +17,16 @@ export function http2Fetch(certificate: string): typeof fetch {
         session = connect(url.origin, { ca: certificate }).on("error", reject);
       }
       const fields = Object.fromEntries(new Headers(headers));
-      const stream = session.request({ ":method": method, ":path": url.pathname + url.search, ...fields }, { ...(signal ? { signal } : {}) });
+      const stream = session.request(
+        { ":method": method, ":path": url.pathname + url.search, ...fields },
+        { ...(signal ? { signal } : {}) },
+      );
       stream.on("error", reject);
       stream.on("close", () => reject(new TypeError("The connection was lost")));
       stream.on("response", ({ ":status": status, ...answered }) => {
-        const kept = Object.entries(answered).flatMap(([name, value]) => [value].flat().map((one) => [name, String(one)] as [string, string]));
+        const kept = Object.entries(answered).flatMap(([name, value]) =>
+          [value].flat().map((one) => [name, String(one)] as [string, string]),
+        );
         const body = status === 204 ? null : (Readable.toWeb(stream) as ReadableStream);
         const response = new Response(body, { status: status as number, headers: kept });
         resolve(Object.defineProperty(response, "url", { value: url.href }));

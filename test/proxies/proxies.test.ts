@@ -7,7 +7,13 @@ import type { Change, ProxyName } from "./proxy.js";
 import { behind, endless, failing, lockStep, nextEvent, open, type Source } from "./scene.js";
 
 /** What differs from proxy to proxy. */
-const proxies: { name: ProxyName; timeouts: Change[]; cut: Change[] | undefined; compression: Change[]; coding: string | null }[] = [
+const proxies: {
+  name: ProxyName;
+  timeouts: Change[];
+  cut: Change[] | undefined;
+  compression: Change[];
+  coding: string | null;
+}[] = [
   {
     name: "nginx",
     timeouts: [["proxy_pass", "proxy_read_timeout 1s; send_timeout 1s; proxy_pass"]],
@@ -20,7 +26,9 @@ const proxies: { name: ProxyName; timeouts: Change[]; cut: Change[] | undefined;
     name: "haproxy",
     timeouts: [["60s", "1s"]],
     cut: [],
-    compression: [["default_backend", "compression algo gzip\n  compression type text/event-stream\n  default_backend"]],
+    compression: [
+      ["default_backend", "compression algo gzip\n  compression type text/event-stream\n  default_backend"],
+    ],
     // It heeds `no-transform`.
     coding: null,
   },
@@ -30,7 +38,12 @@ const proxies: { name: ProxyName; timeouts: Change[]; cut: Change[] | undefined;
     timeouts: [],
     // Caddy 2.6 ends what was cut as if it had been whole; only `onError` tells the client.
     cut: undefined,
-    compression: [["reverse_proxy", "encode {\n minimum_length 0\n match header Content-Type text/event-stream*\n }\n reverse_proxy"]],
+    compression: [
+      [
+        "reverse_proxy",
+        "encode {\n minimum_length 0\n match header Content-Type text/event-stream*\n }\n reverse_proxy",
+      ],
+    ],
     coding: null,
   },
 ];
@@ -143,7 +156,9 @@ for (const { name, timeouts, cut, compression, coding } of proxies) {
 
     test("what onError has for the client arrives before the end", async () => {
       const { source, fail } = failing();
-      const { proxy, summaries } = await behind(name, source, { onError: () => ({ event: "failed", data: "try again" }) });
+      const { proxy, summaries } = await behind(name, source, {
+        onError: () => ({ event: "failed", data: "try again" }),
+      });
       const { frames } = await open(proxy);
       expect((await frames.next()).value).toBe("data: before");
       fail();
@@ -153,14 +168,15 @@ for (const { name, timeouts, cut, compression, coding } of proxies) {
       expect(summaries).toMatchObject([{ reason: "error" }]);
     });
 
-    if (cut !== undefined) test("without onError a source's failure is seen as one, not as an end", async () => {
-      const { source, fail } = failing();
-      const { proxy } = await behind(name, source, {}, cut);
-      const { frames } = await open(proxy);
-      expect((await frames.next()).value).toBe("data: before");
-      fail();
-      await expect(frames.next()).rejects.toThrow("terminated");
-    });
+    if (cut !== undefined)
+      test("without onError a source's failure is seen as one, not as an end", async () => {
+        const { source, fail } = failing();
+        const { proxy } = await behind(name, source, {}, cut);
+        const { frames } = await open(proxy);
+        expect((await frames.next()).value).toBe("data: before");
+        fail();
+        await expect(frames.next()).rejects.toThrow("terminated");
+      });
 
     test("closing the server ends the streams", async () => {
       const { proxy, server, summaries } = await behind(name, endless);

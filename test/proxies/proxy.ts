@@ -24,10 +24,23 @@ interface Kind {
 const kinds = {
   nginx: {
     file: "nginx.conf",
-    command: (configuration, folder) => ["nginx", "-p", folder, "-e", "stderr", "-c", configuration, "-g", "daemon off; pid nginx.pid;"],
+    command: (configuration, folder) => [
+      "nginx",
+      "-p",
+      folder,
+      "-e",
+      "stderr",
+      "-c",
+      configuration,
+      "-g",
+      "daemon off; pid nginx.pid;",
+    ],
     changes: (port) => [
       ["listen 8080", `listen 127.0.0.1:${port}`],
-      ["http {", `http { access_log off; ${["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `${name}_temp_path ${name};`).join(" ")}`],
+      [
+        "http {",
+        `http { access_log off; ${["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `${name}_temp_path ${name};`).join(" ")}`,
+      ],
     ],
   },
   haproxy: {
@@ -79,7 +92,11 @@ export class Proxy {
     const port = await freePort();
     const kind: Kind = kinds[name];
     let text = readFileSync(fileURLToPath(new URL(`../../examples/proxies/${kind.file}`, import.meta.url)), "utf8");
-    for (const [old, by] of [["127.0.0.1:3000", `127.0.0.1:${origin}`] as const, ...kind.changes(port, folder), ...changes]) {
+    for (const [old, by] of [
+      ["127.0.0.1:3000", `127.0.0.1:${origin}`] as const,
+      ...kind.changes(port, folder),
+      ...changes,
+    ]) {
       if (!text.includes(old)) throw new Error(`${kind.file} has no ${JSON.stringify(old)}`);
       text = text.replaceAll(old, by);
     }
@@ -95,7 +112,13 @@ export class Proxy {
   /** Starts it, at first or again, and resolves when it listens. */
   async start(): Promise<void> {
     const [program, ...rest] = this.#command;
-    const env = { ...process.env, PATH: `${process.env["PATH"]}:/usr/sbin`, HOME: join(this.#folder, "home"), XDG_CONFIG_HOME: "", XDG_DATA_HOME: "" };
+    const env = {
+      ...process.env,
+      PATH: `${process.env["PATH"]}:/usr/sbin`,
+      HOME: join(this.#folder, "home"),
+      XDG_CONFIG_HOME: "",
+      XDG_DATA_HOME: "",
+    };
     const child = spawn(program, rest, { cwd: this.#folder, env, stdio: ["ignore", "ignore", "pipe"] });
     this.#process = child;
     let said = "";

@@ -16,10 +16,22 @@ export interface Scene {
 }
 
 /** An application with one stream, behind a proxy. */
-export async function behind(name: ProxyName, source: Source, options: EventSourceOptions = {}, changes: readonly Change[] = []): Promise<Scene> {
+export async function behind(
+  name: ProxyName,
+  source: Source,
+  options: EventSourceOptions = {},
+  changes: readonly Change[] = [],
+): Promise<Scene> {
   const summaries: StreamSummary[] = [];
   const app = express();
-  app.get("/", eventSource((_req, stream) => source(stream), { pingInterval: false, onClose: (summary) => summaries.push(summary), ...options }));
+  app.get(
+    "/",
+    eventSource((_req, stream) => source(stream), {
+      pingInterval: false,
+      onClose: (summary) => summaries.push(summary),
+      ...options,
+    }),
+  );
   // What reaches it comes after the head: Express would only log it and cut the connection once more.
   app.use(((_error, _req, _res, _next) => {}) satisfies express.ErrorRequestHandler);
   const { server, port } = await serve(app, createServer());
@@ -37,7 +49,9 @@ async function* framesOf(response: Response): AsyncGenerator<string, void> {
 }
 
 /** Opens a stream that the test may leave; it is left when the test is over. */
-export async function open(proxy: Proxy): Promise<{ response: Response; frames: AsyncGenerator<string, void>; leave: () => void }> {
+export async function open(
+  proxy: Proxy,
+): Promise<{ response: Response; frames: AsyncGenerator<string, void>; leave: () => void }> {
   const leaving = new AbortController();
   onTestFinished(() => leaving.abort());
   const response = await proxy.fetch(proxy.url, { signal: leaving.signal });

@@ -10,10 +10,15 @@ import { describeWith } from "../support/installed.js";
 async function freePorts(): Promise<number> {
   for (;;) {
     const first = 20_000 + Math.floor(Math.random() * 10_000);
-    const taken = await Promise.all([0, 1, 2, 3, 4].map((n) => new Promise<boolean>((resolve) => {
-      const socket = connect(first + n, "127.0.0.1", () => resolve(true)).once("error", () => resolve(false));
-      socket.once("connect", () => socket.destroy());
-    })));
+    const taken = await Promise.all(
+      [0, 1, 2, 3, 4].map(
+        (n) =>
+          new Promise<boolean>((resolve) => {
+            const socket = connect(first + n, "127.0.0.1", () => resolve(true)).once("error", () => resolve(false));
+            socket.once("connect", () => socket.destroy());
+          }),
+      ),
+    );
     if (!taken.includes(true)) return first;
   }
 }
@@ -28,7 +33,10 @@ describeWith(["redis-server", "nginx"], "the cluster example", () => {
   it("loses nothing where the process behind a tab crashes", { timeout: 60_000 }, async () => {
     const port = await freePorts();
     const start = fileURLToPath(new URL("../../examples/cluster/start.ts", import.meta.url));
-    const child = spawn(process.execPath, ["--import", "tsx", start], { env: { ...process.env, PORT: String(port), REDIS_URL: undefined }, stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(process.execPath, ["--import", "tsx", start], {
+      env: { ...process.env, PORT: String(port), REDIS_URL: undefined },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     onTestFinished(async () => {
       const exit = once(child, "exit");
       child.kill("SIGTERM");
@@ -46,9 +54,10 @@ describeWith(["redis-server", "nginx"], "the cluster example", () => {
       numbers.push(Number(data));
       look();
     });
-    const until = (isThere: () => boolean) => new Promise<void>((resolve) => {
-      look = () => void (isThere() && resolve());
-    });
+    const until = (isThere: () => boolean) =>
+      new Promise<void>((resolve) => {
+        look = () => void (isThere() && resolve());
+      });
 
     await until(() => numbers.length > 3);
     expect((await fetch(`http://127.0.0.1:${port}/`)).headers.get("content-type")).toContain("html");

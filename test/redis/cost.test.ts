@@ -47,7 +47,8 @@ describeWithRedis("what redisBroker costs", (redis) => {
     const [first] = await publishMany(broker, "a", 200);
     const before = await calls("eval");
     const readers = await Promise.all(Array.from({ length: 1000 }, () => read(broker, "a", { lastEventId: first })));
-    for (const events of await Promise.all(readers.map((reader) => reader.take(199)))) expect(dataOf(events).at(-1)).toBe(199);
+    for (const events of await Promise.all(readers.map((reader) => reader.take(199))))
+      expect(dataOf(events).at(-1)).toBe(199);
     expect((await calls("eval")) - before).toBeLessThan(10);
   });
 
@@ -58,7 +59,8 @@ describeWithRedis("what redisBroker costs", (redis) => {
     const ids = await publishMany(broker, "a", 20);
     await all;
     const before = await calls("eval");
-    for (const lastEventId of ids.slice(0, -1)) expect(dataOf(await (await read(broker, "a", { lastEventId })).take(1))).toEqual([ids.indexOf(lastEventId) + 1]);
+    for (const lastEventId of ids.slice(0, -1))
+      expect(dataOf(await (await read(broker, "a", { lastEventId })).take(1))).toEqual([ids.indexOf(lastEventId) + 1]);
     expect(await calls("eval")).toBe(before);
   });
 

@@ -53,12 +53,15 @@ describeWithRedis("what the broker did not write", (redis) => {
     await expect((await read(broker, "a", { from: "start" })).next()).rejects.toMatchObject(foreign);
   });
 
-  it.each(["0*", "1*", "zzzzzzzzzz*", "0", "", "~"])("takes a position that a client made up, %j, for a gap", async (position) => {
-    const { broker, prefix } = open();
-    await broker.publish("a", { data: 0 });
-    const reader = await read(broker, ["a", "b"], { lastEventId: `${channelTag(`${prefix}a`)}${position}` });
-    expect(dataOf(await reader.take(2))).toEqual(["gap", 0]);
-  });
+  it.each(["0*", "1*", "zzzzzzzzzz*", "0", "", "~"])(
+    "takes a position that a client made up, %j, for a gap",
+    async (position) => {
+      const { broker, prefix } = open();
+      await broker.publish("a", { data: 0 });
+      const reader = await read(broker, ["a", "b"], { lastEventId: `${channelTag(`${prefix}a`)}${position}` });
+      expect(dataOf(await reader.take(2))).toEqual(["gap", 0]);
+    },
+  );
 
   it("leaves the channel open to what comes after a foreign entry", async () => {
     const { broker, prefix, client } = open();
@@ -168,7 +171,9 @@ describeWithRedis("a user who may not interrupt", (redis) => {
   it("hears new channels at once all the same", async () => {
     const { client } = open();
     await client.aclSetUser("limited", ["on", ">secret", "~*", "+@all", "-client|unblock"]);
-    const limited = await createClient({ url: redis.url, username: "limited", password: "secret" }).on("error", () => {}).connect();
+    const limited = await createClient({ url: redis.url, username: "limited", password: "secret" })
+      .on("error", () => {})
+      .connect();
     onTestFinished(() => limited.destroy());
     const { broker } = open({ client: limited });
     const first = (await read(broker, "a")).take(1);
@@ -182,7 +187,9 @@ describeWithRedis("a user who may not interrupt", (redis) => {
   it("or not read is told so", async () => {
     const { client } = open();
     await client.aclSetUser("blind", ["on", ">secret", "~*", "+@all", "-xread"]);
-    const blind = await createClient({ url: redis.url, username: "blind", password: "secret" }).on("error", () => {}).connect();
+    const blind = await createClient({ url: redis.url, username: "blind", password: "secret" })
+      .on("error", () => {})
+      .connect();
     onTestFinished(() => blind.destroy());
     const { broker } = open({ client: blind });
     await expect((await read(broker, "a")).next()).rejects.toMatchObject(unavailable);
@@ -194,9 +201,14 @@ describeWithRedis(
   (redis) => {
     const open = connected(redis);
     beforeAll(async () => {
-      const client = await createClient({ url: redis.url }).on("error", () => {}).connect();
+      const client = await createClient({ url: redis.url })
+        .on("error", () => {})
+        .connect();
       await client.sendCommand(["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
-      await vi.waitFor(async () => expect(await client.sendCommand(["CLUSTER", "INFO"])).toContain("cluster_state:ok"), 10_000);
+      await vi.waitFor(
+        async () => expect(await client.sendCommand(["CLUSTER", "INFO"])).toContain("cluster_state:ok"),
+        10_000,
+      );
       client.destroy();
     });
 
@@ -210,7 +222,10 @@ describeWithRedis(
 
     it("subscriptions say so without one", async () => {
       const { broker } = open();
-      await expect((await read(broker, ["a", "b"])).next()).rejects.toMatchObject({ ...unavailable, message: expect.stringContaining("{events}:") as string });
+      await expect((await read(broker, ["a", "b"])).next()).rejects.toMatchObject({
+        ...unavailable,
+        message: expect.stringContaining("{events}:") as string,
+      });
     });
   },
   ["--cluster-enabled", "yes"],
@@ -242,11 +257,25 @@ describe("redisBroker", () => {
     ["a cluster", createCluster({ rootNodes: [{ url: "redis://127.0.0.1:1" }] })],
     ["a client that is not connected", createClient()],
   ])("refuses %s as client, and says what to do", (_name, client) => {
-    expect(() => redisBroker({ client: client as RedisClient })).toThrow(expect.objectContaining({ code: "ERR_INVALID_OPTION", field: "client", message: expect.stringMatching(/connect\(\)/) as string }));
+    expect(() => redisBroker({ client: client as RedisClient })).toThrow(
+      expect.objectContaining({
+        code: "ERR_INVALID_OPTION",
+        field: "client",
+        message: expect.stringMatching(/connect\(\)/) as string,
+      }),
+    );
   });
 
-  it.each<[string, object]>([["prefix", { prefix: 5 }], ["timeout", { timeout: 0 }], ["timeout", { timeout: 2 ** 31 }], ["history.maxAge", { history: { maxAge: -1 } }], ["histroy", { histroy: {} }]])("refuses a wrong %s", (field, options) => {
+  it.each<[string, object]>([
+    ["prefix", { prefix: 5 }],
+    ["timeout", { timeout: 0 }],
+    ["timeout", { timeout: 2 ** 31 }],
+    ["history.maxAge", { history: { maxAge: -1 } }],
+    ["histroy", { histroy: {} }],
+  ])("refuses a wrong %s", (field, options) => {
     const client = Object.assign(createClient(), {}) as RedisClient;
-    expect(() => redisBroker({ client: Object.create(client, { isOpen: { value: true } }) as RedisClient, ...options })).toThrow(expect.objectContaining({ code: "ERR_INVALID_OPTION", field }));
+    expect(() =>
+      redisBroker({ client: Object.create(client, { isOpen: { value: true } }) as RedisClient, ...options }),
+    ).toThrow(expect.objectContaining({ code: "ERR_INVALID_OPTION", field }));
   });
 });

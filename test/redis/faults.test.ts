@@ -123,7 +123,7 @@ describeWithRedis(
 
     /** Publishes while Redis is away, and until it is back. */
     async function publishUntilBack(): Promise<void> {
-      for (const before = stored.length; stored.length === before; ) await publish(1);
+      for (const before = stored.length; stored.length === before;) await publish(1);
       await publish(50);
     }
 

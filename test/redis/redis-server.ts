@@ -8,7 +8,11 @@ import { afterAll, beforeAll } from "vitest";
 import { describeWith } from "../support/installed.js";
 
 /** `describe` with a redis-server of its own. */
-export function describeWithRedis(name: string, suite: (redis: RedisServer) => void, args: readonly string[] = []): void {
+export function describeWithRedis(
+  name: string,
+  suite: (redis: RedisServer) => void,
+  args: readonly string[] = [],
+): void {
   describeWith("redis-server", name, () => {
     const redis = new RedisServer(args);
     beforeAll(() => redis.start());
@@ -37,13 +41,24 @@ export class RedisServer {
       this.port = await freePort();
       this.#directory = mkdtempSync(join(tmpdir(), "redis-test-"));
     }
-    const options = ["--port", String(this.port), "--bind", "127.0.0.1", "--save", "", "--dir", this.#directory, ...this.#args];
+    const options = [
+      "--port",
+      String(this.port),
+      "--bind",
+      "127.0.0.1",
+      "--save",
+      "",
+      "--dir",
+      this.#directory,
+      ...this.#args,
+    ];
     // A node of a cluster listens on a second port, by default 10,000 above, where there may be none.
     if (this.#args.includes("--cluster-enabled")) options.push("--cluster-port", String(await freePort()));
     const child = spawn("redis-server", options, { stdio: "ignore" });
     this.#process = child;
     while (!(await accepts(this.port))) {
-      if (child.exitCode !== null) throw new Error(`redis-server ended with ${child.exitCode}: redis-server ${options.join(" ")}`);
+      if (child.exitCode !== null)
+        throw new Error(`redis-server ended with ${child.exitCode}: redis-server ${options.join(" ")}`);
       await sleep(10);
     }
   }

@@ -94,7 +94,12 @@ for (const [name, { server, client }] of Object.entries(transports)) {
     });
 
     it("is not cut while it takes any of one large frame", async () => {
-      const s = await stage(() => ["x".repeat(60 * MB), "the end"], { sendTimeout: 4_000, pingInterval: false }, [], await server());
+      const s = await stage(
+        () => ["x".repeat(60 * MB), "the end"],
+        { sendTimeout: 4_000, pingInterval: false },
+        [],
+        await server(),
+      );
       const c = client(s).request("GET", "/");
       await c.forget().until("x");
       for (let round = 1; round <= 8; round++) {

@@ -49,7 +49,11 @@ class Decoder {
   }
 }
 
-async function compressed(source: ConstructorParameters<typeof Stage>[0], coding: Coding, options: EventSourceOptions<never> = {}) {
+async function compressed(
+  source: ConstructorParameters<typeof Stage>[0],
+  coding: Coding,
+  options: EventSourceOptions<never> = {},
+) {
   const s = await stage(source, { headers: optedIn, ...options }, [compress()]);
   s.foreignListeners = ["ServerResponse drain"];
   return { s, client: new Decoder(s, coding) };
@@ -87,7 +91,6 @@ for (const coding of ["gzip", "deflate", "br"] as const) {
 
     it("sends the first retry, pings and a farewell at once", async () => {
       const { s, client } = await compressed(
-         
         async function* (_req, { signal }) {
           await new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))));
         },

@@ -37,7 +37,14 @@ async function tapped(...middleware: RequestHandler[]): Promise<{ tap: Tap; port
     tap.res = res;
     next();
   };
-  const { port, server } = await serve(express().get("/", keep, ...middleware, eventSource(() => tap)));
+  const { port, server } = await serve(
+    express().get(
+      "/",
+      keep,
+      ...middleware,
+      eventSource(() => tap),
+    ),
+  );
   return { tap, port, server };
 }
 
@@ -75,7 +82,13 @@ describe("a chunk of a response that nobody wraps", () => {
 
   it("is one over TLS too", async () => {
     const tap = new Tap();
-    const { port } = await serve(express().get("/", eventSource(() => tap)), await tlsServer());
+    const { port } = await serve(
+      express().get(
+        "/",
+        eventSource(() => tap),
+      ),
+      await tlsServer(),
+    );
     const client = new RawClient(port, tlsConnection(port)).request("GET", "/");
     await client.until(chunk(1));
     tap.drip();
@@ -137,7 +150,12 @@ describe("a chunk of a response that nobody wraps", () => {
       }
       await new Promise(() => {});
     };
-    const { port } = await serve(express().get("/", eventSource(source, { sendTimeout: 400, pingInterval: false, onClose: (summary) => (reason = summary.reason) })));
+    const { port } = await serve(
+      express().get(
+        "/",
+        eventSource(source, { sendTimeout: 400, pingInterval: false, onClose: (summary) => (reason = summary.reason) }),
+      ),
+    );
     const client = new RawClient(port);
     client.socket.pause();
     client.request("GET", "/");
@@ -146,7 +164,9 @@ describe("a chunk of a response that nobody wraps", () => {
   });
 
   it("follows bytes, and comes before them", async () => {
-    const { port } = await serve(express().get("/", eventSource(["a", Buffer.from("data: b\n\n"), "c", "d", Buffer.from("data: e\n\n"), "f"])));
+    const { port } = await serve(
+      express().get("/", eventSource(["a", Buffer.from("data: b\n\n"), "c", "d", Buffer.from("data: e\n\n"), "f"])),
+    );
     const client = new RawClient(port).request("GET", "/", { Connection: "close" });
     await client.ended();
     expect(client.body).toBe("data: a\n\ndata: b\n\ndata: c\n\ndata: d\n\ndata: e\n\ndata: f\n\n");
@@ -155,7 +175,12 @@ describe("a chunk of a response that nobody wraps", () => {
   it("waits for its turn where the request is pipelined", async () => {
     const first = new Tap();
     const second = new Tap();
-    const { port } = await serve(express().get("/:n", eventSource((req: Request<{ n: string }>) => (req.params.n === "1" ? first : second))));
+    const { port } = await serve(
+      express().get(
+        "/:n",
+        eventSource((req: Request<{ n: string }>) => (req.params.n === "1" ? first : second)),
+      ),
+    );
     const client = new RawClient(port).request("GET", "/1").request("GET", "/2");
     await client.until(chunk(1));
     second.drip();
@@ -199,17 +224,22 @@ describe("a chunk of a response that nobody wraps", () => {
     await new Promise((resolve) => client.socket.once("readable", resolve));
     client.socket.resume();
     await client.ended();
-    const numbers = client.body.split("\n\n").slice(0, -1).map((frame) => Number(frame.slice(6, frame.indexOf(" ", 6))));
+    const numbers = client.body
+      .split("\n\n")
+      .slice(0, -1)
+      .map((frame) => Number(frame.slice(6, frame.indexOf(" ", 6))));
     expect(numbers).toEqual(Array.from({ length: 300 }, (_, n) => n));
   });
 });
 
 describe("whoever wraps the response", () => {
-  const wrapping = (seen: string[]) => (_req: Request, res: Response, next: () => void): void => {
-    const write = res.write.bind(res) as (chunk: unknown) => boolean;
-    res.write = (chunk: unknown) => (seen.push(String(chunk)), write(chunk));
-    next();
-  };
+  const wrapping =
+    (seen: string[]) =>
+    (_req: Request, res: Response, next: () => void): void => {
+      const write = res.write.bind(res) as (chunk: unknown) => boolean;
+      res.write = (chunk: unknown) => (seen.push(String(chunk)), write(chunk));
+      next();
+    };
 
   it("sees every chunk", async () => {
     const seen: string[] = [];
@@ -254,7 +284,10 @@ describe("whoever wraps the response", () => {
     expect(client.received).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
   });
 
-  it.each([["every response", OutgoingMessage.prototype], ["every server's response", ServerResponse.prototype]] as const)("sees every chunk where it wraps %s, as tools that watch an application do", async (_what, prototype) => {
+  it.each([
+    ["every response", OutgoingMessage.prototype],
+    ["every server's response", ServerResponse.prototype],
+  ] as const)("sees every chunk where it wraps %s, as tools that watch an application do", async (_what, prototype) => {
     const write = vi.spyOn(prototype, "write");
     const { tap, client } = await flowing();
     tap.drip();

@@ -6,7 +6,11 @@ import { serve } from "../support/server.js";
 import { turn } from "../support/stage.js";
 
 /** The head as it went over the wire, without what Node adds by itself. */
-async function head(options: EventSourceOptions = {}, source: EventStreamSource = [1], method = "GET"): Promise<string[]> {
+async function head(
+  options: EventSourceOptions = {},
+  source: EventStreamSource = [1],
+  method = "GET",
+): Promise<string[]> {
   const app = express().disable("x-powered-by");
   app.use((_req, res, next) => {
     res.setHeader("X-Before", "kept");
@@ -38,11 +42,24 @@ describe("the one turn of the event loop that a source has before the head", () 
       // All of them in one turn.
       if (arrived.length === 4) for (const goOn of arrived) goOn();
     });
-    app.get("/fails", eventSource(async function* (): AsyncGenerator<number> { await turn(); throw new Error("late"); }));
-    app.get("/ends", eventSource(async function* (): AsyncGenerator<number> { await turn(); }));
+    app.get(
+      "/fails",
+      eventSource(async function* (): AsyncGenerator<number> {
+        await turn();
+        throw new Error("late");
+      }),
+    );
+    app.get(
+      "/ends",
+      eventSource(async function* (): AsyncGenerator<number> {
+        await turn();
+      }),
+    );
     app.use(((_error, _req, res, _next) => void res.status(500).end()) as express.ErrorRequestHandler);
     const { port } = await serve(app);
-    const clients = ["/fails", "/ends", "/ends", "/fails"].map((path) => new RawClient(port).request("GET", path, { Connection: "close" }));
+    const clients = ["/fails", "/ends", "/ends", "/fails"].map((path) =>
+      new RawClient(port).request("GET", path, { Connection: "close" }),
+    );
     await Promise.all(clients.map((client) => client.ended()));
     expect(clients.map(({ received }) => received.split(" ")[1])).toEqual(["500", "204", "204", "500"]);
   });
@@ -54,7 +71,11 @@ describe("the head", () => {
   });
 
   it("has the user's headers, which are stronger, whatever their case", async () => {
-    expect(await head({ headers: { "cache-control": "public, max-age=29", "X-Number": 5, "Content-Type": "text/event-stream" } })).toEqual([
+    expect(
+      await head({
+        headers: { "cache-control": "public, max-age=29", "X-Number": 5, "Content-Type": "text/event-stream" },
+      }),
+    ).toEqual([
       "HTTP/1.1 200 OK",
       "X-Before: kept",
       "cache-control: public, max-age=29",
@@ -65,15 +86,17 @@ describe("the head", () => {
   });
 
   it("lacks what the user sets to undefined, the application's own headers included", async () => {
-    expect(await head({ headers: { "x-accel-buffering": undefined, "X-Before": undefined, "Cache-Control": undefined } })).toEqual([
-      "HTTP/1.1 200 OK",
-      "Content-Type: text/event-stream; charset=utf-8",
-    ]);
+    expect(
+      await head({ headers: { "x-accel-buffering": undefined, "X-Before": undefined, "Cache-Control": undefined } }),
+    ).toEqual(["HTTP/1.1 200 OK", "Content-Type: text/event-stream; charset=utf-8"]);
   });
 
   it("has one line for each value of an array", async () => {
     const lines = await head({ headers: { "Set-Cookie": ["a=1; Path=/", "b=2"] } });
-    expect(lines.filter((line) => line.startsWith("Set-Cookie"))).toEqual(["Set-Cookie: a=1; Path=/", "Set-Cookie: b=2"]);
+    expect(lines.filter((line) => line.startsWith("Set-Cookie"))).toEqual([
+      "Set-Cookie: a=1; Path=/",
+      "Set-Cookie: b=2",
+    ]);
   });
 
   it.each([[201], [299], [404], [503]])("has the status %d", async (status) => {
@@ -85,7 +108,12 @@ describe("the head", () => {
   });
 
   it("has the user's headers and no type where nothing is to be streamed", async () => {
-    expect(await head({ status: 503, headers: { "Access-Control-Allow-Origin": "*", "Set-Cookie": ["a=1", "b=2"] } }, () => null)).toEqual([
+    expect(
+      await head(
+        { status: 503, headers: { "Access-Control-Allow-Origin": "*", "Set-Cookie": ["a=1", "b=2"] } },
+        () => null,
+      ),
+    ).toEqual([
       "HTTP/1.1 204 No Content",
       "X-Before: kept",
       "Cache-Control: no-store, no-transform",
@@ -103,19 +131,61 @@ describe("the source has one turn of the event loop before the head goes out", (
   };
 
   it.each<[what: string, source: EventStreamSource, status: string]>([
-    ["that ends within it gets 204", async function* () { await ticks(50); }, "204 No Content"],
-    ["that throws within it gets an HTTP error", async function* () { await ticks(50); throw new Error("secret"); }, "500 Internal Server Error"],
-    ["that takes the whole turn and throws gets an HTTP error", async function* () { await turn(); throw new Error("secret"); }, "500 Internal Server Error"],
-    ["that takes the whole turn and ends gets 204", async function* () { await turn(); }, "204 No Content"],
-    ["whose promise comes late and that ends within it gets 204", async () => {
-      await new Promise((resolve) => setTimeout(resolve, 10));
-      return (async function* () { await ticks(50); })();
-    }, "204 No Content"],
-    ["whose promise comes late, and is null, gets 204", async () => {
-      await new Promise((resolve) => setTimeout(resolve, 10));
-      return null;
-    }, "204 No Content"],
-    ["that ends after it gets an empty stream", async function* () { await new Promise((resolve) => setTimeout(resolve, 20)); }, "200 OK"],
+    [
+      "that ends within it gets 204",
+      async function* () {
+        await ticks(50);
+      },
+      "204 No Content",
+    ],
+    [
+      "that throws within it gets an HTTP error",
+      async function* () {
+        await ticks(50);
+        throw new Error("secret");
+      },
+      "500 Internal Server Error",
+    ],
+    [
+      "that takes the whole turn and throws gets an HTTP error",
+      async function* () {
+        await turn();
+        throw new Error("secret");
+      },
+      "500 Internal Server Error",
+    ],
+    [
+      "that takes the whole turn and ends gets 204",
+      async function* () {
+        await turn();
+      },
+      "204 No Content",
+    ],
+    [
+      "whose promise comes late and that ends within it gets 204",
+      async () => {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+        return (async function* () {
+          await ticks(50);
+        })();
+      },
+      "204 No Content",
+    ],
+    [
+      "whose promise comes late, and is null, gets 204",
+      async () => {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+        return null;
+      },
+      "204 No Content",
+    ],
+    [
+      "that ends after it gets an empty stream",
+      async function* () {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      },
+      "200 OK",
+    ],
   ])("a source %s", async (_what, source, status) => {
     const app = express();
     app.get("/", eventSource(source));
@@ -127,7 +197,12 @@ describe("the source has one turn of the event loop before the head goes out", (
 
   it("and then the head comes without an event", async () => {
     const app = express();
-    app.get("/", eventSource(async function* () { await new Promise(() => {}); }));
+    app.get(
+      "/",
+      eventSource(async function* () {
+        await new Promise(() => {});
+      }),
+    );
     const { port } = await serve(app);
     const client = new RawClient(port).request("GET", "/");
     expect(await client.until("\r\n\r\n")).toContain("text/event-stream");

@@ -11,19 +11,32 @@ import { serve } from "../support/server.js";
 /** What the source sees as `lastEventId` for a request with this header line. */
 async function seen(...headers: Buffer[]): Promise<unknown> {
   const app = express();
-  app.get("/", eventSource((_req, stream) => [{ data: { value: stream.lastEventId ?? null } }]));
+  app.get(
+    "/",
+    eventSource((_req, stream) => [{ data: { value: stream.lastEventId ?? null } }]),
+  );
   const { port } = await serve(app);
   const client = new RawClient(port);
-  client.socket.write(Buffer.concat([Buffer.from("GET / HTTP/1.1\r\nHost: a\r\n"), ...headers.map((header) => Buffer.concat([header, Buffer.from("\r\n")])), Buffer.from("\r\n")]));
+  client.socket.write(
+    Buffer.concat([
+      Buffer.from("GET / HTTP/1.1\r\nHost: a\r\n"),
+      ...headers.map((header) => Buffer.concat([header, Buffer.from("\r\n")])),
+      Buffer.from("\r\n"),
+    ]),
+  );
   await client.until("\r\n0\r\n");
   return (JSON.parse(client.body.slice("data: ".length)) as { value: unknown }).value;
 }
 
-const header = (value: string, encoding: BufferEncoding = "utf8"): Buffer => Buffer.from(`Last-Event-ID: ${value}`, encoding);
+const header = (value: string, encoding: BufferEncoding = "utf8"): Buffer =>
+  Buffer.from(`Last-Event-ID: ${value}`, encoding);
 
-it.each(["7", "0", "1700000000000-0", "Grüße", "✓ 😀", "a:b", "中 文", "undefined"])("%j is what the source sees", async (id) => {
-  expect(await seen(header(id))).toBe(id);
-});
+it.each(["7", "0", "1700000000000-0", "Grüße", "✓ 😀", "a:b", "中 文", "undefined"])(
+  "%j is what the source sees",
+  async (id) => {
+    expect(await seen(header(id))).toBe(id);
+  },
+);
 
 it("no header is undefined", async () => {
   expect(await seen()).toBeNull();
@@ -45,7 +58,10 @@ it("two headers are one value that no event had", async () => {
 });
 
 it("every id that can be sent comes back as it was, white space around it aside", () => {
-  const id = fc.string({ unit: "binary", minLength: 1 }).map((value) => value.replace(/[\0\r\n]/g, "").trim()).filter((value) => value !== "");
+  const id = fc
+    .string({ unit: "binary", minLength: 1 })
+    .map((value) => value.replace(/[\0\r\n]/g, "").trim())
+    .filter((value) => value !== "");
   fc.assert(
     fc.property(id, (sent) => {
       let received: string | undefined;

@@ -50,22 +50,25 @@ it("ends a turn that is not spent after the sockets have been served once", asyn
   expect(turn.currentTurn()).toBe(first + 1);
 });
 
-it.each(["sockets", "immediates"])("never lets streams that began among the %s work much longer than 10 ms between two looks at the timers", async (phase) => {
-  let begun: Promise<void> | undefined;
-  const begin = (): void => void (begun = work(100));
-  const looks = [now];
-  for (let n = 0; n < 40; n++) {
-    if (n === 1 && phase === "sockets") begin();
-    if (n === 1 && phase === "immediates") immediates.push(begin);
-    await check();
-    looks.push(now);
-  }
-  await begun;
-  const between = looks.slice(1).map((at, n) => at - (looks[n] as number));
-  // One item more: it had begun.
-  expect(Math.max(...between)).toBeLessThanOrEqual(11);
-  expect(now).toBe(1_100);
-});
+it.each(["sockets", "immediates"])(
+  "never lets streams that began among the %s work much longer than 10 ms between two looks at the timers",
+  async (phase) => {
+    let begun: Promise<void> | undefined;
+    const begin = (): void => void (begun = work(100));
+    const looks = [now];
+    for (let n = 0; n < 40; n++) {
+      if (n === 1 && phase === "sockets") begin();
+      if (n === 1 && phase === "immediates") immediates.push(begin);
+      await check();
+      looks.push(now);
+    }
+    await begun;
+    const between = looks.slice(1).map((at, n) => at - (looks[n] as number));
+    // One item more: it had begun.
+    expect(Math.max(...between)).toBeLessThanOrEqual(11);
+    expect(now).toBe(1_100);
+  },
+);
 
 it("wakes all who wait with one promise", () => {
   expect(turn.nextTurn()).toBe(turn.nextTurn());

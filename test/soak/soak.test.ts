@@ -99,7 +99,9 @@ const shapes: ((stream: EventStream) => AsyncGenerator<unknown>)[] = [
 
 /** Sends `count` clients, as `clients.js` has them, and waits until all have left. */
 async function clients(port: number, count: number): Promise<void> {
-  const child = fork(fileURLToPath(new URL("clients.js", import.meta.url)), [port, count, shapes.length].map(String), { execArgv: [] });
+  const child = fork(fileURLToPath(new URL("clients.js", import.meta.url)), [port, count, shapes.length].map(String), {
+    execArgv: [],
+  });
   expect(await once(child, "exit")).toEqual([0, null]);
 }
 
@@ -117,7 +119,10 @@ it(`leaves nothing behind after ${connections} clients that come and go`, { time
   app.all("/:shape", async (req, res, next) => {
     begun += 1;
     const shape = shapes[Number(req.params.shape)] as (typeof shapes)[number];
-    await eventSource((_req, stream) => counted(shape(stream)), { ...oneOf(options), toEvent: (item) => item as string })(req as never, res, next);
+    await eventSource((_req, stream) => counted(shape(stream)), {
+      ...oneOf(options),
+      toEvent: (item) => item as string,
+    })(req as never, res, next);
     over += 1;
   });
   app.use((_error: unknown, _req: express.Request, res: express.Response, _next: express.NextFunction) => {

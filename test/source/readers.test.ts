@@ -2,7 +2,13 @@ import { EventEmitter, on, once } from "node:events";
 import { PassThrough, Readable } from "node:stream";
 import { ReadableStream } from "node:stream/web";
 import express from "express";
-import { eventSource, type EventSourceOptions, type EventStreamItem, type EventStreamSource, type StreamSummary } from "express-event-source";
+import {
+  eventSource,
+  type EventSourceOptions,
+  type EventStreamItem,
+  type EventStreamSource,
+  type StreamSummary,
+} from "express-event-source";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { readSource } from "../../src/source/readers.js";
 import { deferred } from "../support/deferred.js";
@@ -10,7 +16,10 @@ import { RawClient } from "../support/raw-client.js";
 import { serve, type TestServer } from "../support/server.js";
 
 /** Serves the source at `/`, errors as their message with status 500. */
-async function streaming<Item = EventStreamItem>(source: EventStreamSource<Item>, options: EventSourceOptions<Item> = {}): Promise<TestServer> {
+async function streaming<Item = EventStreamItem>(
+  source: EventStreamSource<Item>,
+  options: EventSourceOptions<Item> = {},
+): Promise<TestServer> {
   const app = express();
   app.get("/", eventSource(source as EventStreamSource, options as EventSourceOptions));
   app.use(((error, _req, res, next) => {
@@ -45,28 +54,40 @@ describe("each form of source is streamed", () => {
     ["a function that returns a generator", () => syncGenerator],
     ["a function that returns an array", () => () => [1, 2]],
     ["a function that returns a promise of one", () => async () => generator()],
-    ["a function that returns a thenable of one", () => () => ({ then: (resolve) => resolve?.([1, 2]) }) as PromiseLike<number[]>],
+    [
+      "a function that returns a thenable of one",
+      () => () => ({ then: (resolve) => resolve?.([1, 2]) }) as PromiseLike<number[]>,
+    ],
     ["an iterable of promises", () => [Promise.resolve(1), 2]],
-    ["an async iterable without return()", () => ({
-      [Symbol.asyncIterator]() {
-        let n = 0;
-        return { next: async () => ({ done: n === 2, value: ++n }) as IteratorResult<number> };
-      },
-    })],
-    ["an async iterator whose next() is synchronous", () => ({
-      [Symbol.asyncIterator]() {
-        let n = 0;
-        return { next: () => ({ done: n === 2, value: ++n }) } as unknown as AsyncIterator<number>;
-      },
-    })],
+    [
+      "an async iterable without return()",
+      () => ({
+        [Symbol.asyncIterator]() {
+          let n = 0;
+          return { next: async () => ({ done: n === 2, value: ++n }) as IteratorResult<number> };
+        },
+      }),
+    ],
+    [
+      "an async iterator whose next() is synchronous",
+      () => ({
+        [Symbol.asyncIterator]() {
+          let n = 0;
+          return { next: () => ({ done: n === 2, value: ++n }) } as unknown as AsyncIterator<number>;
+        },
+      }),
+    ],
     ["a ReadableStream", () => () => ReadableStream.from([1, 2])],
     ["a Readable in object mode", () => () => Readable.from([1, 2])],
-    ["a PassThrough in object mode", () => () => {
-      const channel = new PassThrough({ objectMode: true });
-      channel.write(1);
-      channel.end(2);
-      return channel;
-    }],
+    [
+      "a PassThrough in object mode",
+      () => () => {
+        const channel = new PassThrough({ objectMode: true });
+        channel.write(1);
+        channel.end(2);
+        return channel;
+      },
+    ],
   ])("%s", async (_form, make) => {
     const { url } = await streaming(make());
     expect(await text(url)).toBe(both);
@@ -74,7 +95,9 @@ describe("each form of source is streamed", () => {
 
   it("events.on()", async () => {
     const emitter = new EventEmitter();
-    const { url } = await streaming((_req, { signal }) => on(emitter, "n", { signal, close: ["end"] }), { toEvent: ([n]: number[]) => Number(n) });
+    const { url } = await streaming((_req, { signal }) => on(emitter, "n", { signal, close: ["end"] }), {
+      toEvent: ([n]: number[]) => Number(n),
+    });
     const response = await fetch(url);
     emitter.emit("n", 1);
     emitter.emit("n", 2);
@@ -118,7 +141,9 @@ describe("each form of source is streamed", () => {
       const { url } = await streaming(source as EventStreamSource);
       const response = await fetch(url);
       expect(response.status).toBe(500);
-      expect(await response.text()).toBe(`The source is ${shown}; it must be an async iterable (a generator, a stream, …), an iterable, or null for nothing.`);
+      expect(await response.text()).toBe(
+        `The source is ${shown}; it must be an async iterable (a generator, a stream, …), an iterable, or null for nothing.`,
+      );
     }
   });
 });
@@ -137,16 +162,20 @@ describe("a one-shot source that a second request reaches", () => {
     if (what !== "events.on()") expect(first).toBe(both);
     const second = await fetch(url);
     expect(second.status).toBe(500);
-    expect(await second.text()).toMatch(/^The source is a one-shot iterator .* that another request has read; pass a function that makes a new one for each request: eventSource\(\(\) => …\)\.$/);
+    expect(await second.text()).toMatch(
+      /^The source is a one-shot iterator .* that another request has read; pass a function that makes a new one for each request: eventSource\(\(\) => …\)\.$/,
+    );
   });
 
   it("is refused while the first still reads, which goes on undisturbed", async () => {
     const gate = deferred();
-    const { url } = await streaming((async function* () {
-      yield 1;
-      await gate.promise;
-      yield 2;
-    })());
+    const { url } = await streaming(
+      (async function* () {
+        yield 1;
+        await gate.promise;
+        yield 2;
+      })(),
+    );
     const first = await fetch(url);
     expect((await fetch(url)).status).toBe(500);
     gate.resolve();
@@ -187,7 +216,9 @@ describe("when the client leaves", () => {
 
   it("a ReadableStream is cancelled though a read is pending", async () => {
     const cancelled = deferred();
-    await leave(() => new ReadableStream({ start: (controller) => controller.enqueue(1), cancel: () => cancelled.resolve() }));
+    await leave(
+      () => new ReadableStream({ start: (controller) => controller.enqueue(1), cancel: () => cancelled.resolve() }),
+    );
     await cancelled.promise;
   });
 
@@ -230,17 +261,20 @@ describe("when the client leaves", () => {
 
   it("an error of a stream's clean-up troubles nobody", async () => {
     const cleaned = deferred();
-    await leave(() => new Readable({
-      objectMode: true,
-      read() {
-        if (this.readableDidRead) return;
-        this.push(1);
-      },
-      destroy(_error, callback) {
-        callback(new Error("clean-up failed"));
-        cleaned.resolve();
-      },
-    }));
+    await leave(
+      () =>
+        new Readable({
+          objectMode: true,
+          read() {
+            if (this.readableDidRead) return;
+            this.push(1);
+          },
+          destroy(_error, callback) {
+            callback(new Error("clean-up failed"));
+            cleaned.resolve();
+          },
+        }),
+    );
     await cleaned.promise;
   });
 
@@ -252,7 +286,10 @@ describe("when the client leaves", () => {
       asked.resolve();
       return late.promise;
     });
-    const channel = new PassThrough({ objectMode: true, destroy: (_error, callback) => callback(new Error("clean-up failed")) });
+    const channel = new PassThrough({
+      objectMode: true,
+      destroy: (_error, callback) => callback(new Error("clean-up failed")),
+    });
     const closed = new Promise((resolve) => channel.on("close", resolve));
     const client = new RawClient(port).request("GET", "/");
     await asked.promise;
@@ -274,7 +311,12 @@ describe("a pushing producer", () => {
     const chunk = "x".repeat(100_000);
     let held = false;
     for (let n = 0; n < 1_000 && !held; n++) {
-      held = !channel.write(chunk) && !(await Promise.race([once(channel, "drain").then(() => true), new Promise((resolve) => setTimeout(resolve, 200, false))]));
+      held =
+        !channel.write(chunk) &&
+        !(await Promise.race([
+          once(channel, "drain").then(() => true),
+          new Promise((resolve) => setTimeout(resolve, 200, false)),
+        ]));
     }
     expect(held).toBe(true);
     client.socket.resume();
@@ -287,15 +329,18 @@ describe("a pushing producer", () => {
     const { promise: stalled, resolve: stall } = deferred();
     let pulled = 0;
     let timer: NodeJS.Timeout | undefined;
-    const { port } = await streaming(() => new ReadableStream({
-      pull(controller) {
-        pulled += 1;
-        clearTimeout(timer);
-        timer = setTimeout(stall, 200);
-        if (pulled === 2_000) controller.close();
-        else controller.enqueue("x".repeat(100_000));
-      },
-    }));
+    const { port } = await streaming(
+      () =>
+        new ReadableStream({
+          pull(controller) {
+            pulled += 1;
+            clearTimeout(timer);
+            timer = setTimeout(stall, 200);
+            if (pulled === 2_000) controller.close();
+            else controller.enqueue("x".repeat(100_000));
+          },
+        }),
+    );
     const client = new RawClient(port).request("GET", "/");
     await client.until("data: x");
     client.socket.pause();
@@ -308,7 +353,12 @@ describe("a pushing producer", () => {
 describe("an iterable of promises", () => {
   it("is returned when one of them rejects", async () => {
     const returned = vi.fn(() => ({ done: true, value: undefined }));
-    const reader = readSource({ [Symbol.iterator]: () => ({ next: () => ({ done: false, value: Promise.reject(new Error("no")) }), return: returned }) });
+    const reader = readSource({
+      [Symbol.iterator]: () => ({
+        next: () => ({ done: false, value: Promise.reject(new Error("no")) }),
+        return: returned,
+      }),
+    });
     await expect(reader.next()).rejects.toThrow("no");
     expect(returned).toHaveBeenCalledTimes(1);
   });

@@ -64,36 +64,50 @@ it("is the stream's own in pings, which share a timer", async () => {
   expect(bob.received).not.toContain("ann");
 });
 
-it.each(["the client leaves", "time is up", "the client takes nothing"])("is the stream's own in signal, finally and onClose, when %s", async (how) => {
-  const seen: string[] = [];
-  const options: EventSourceOptions = { pingInterval: 10, onClose: ({ reason }) => seen.push(`close ${whose()} ${reason}`) };
-  const endings = { "the client leaves": {}, "time is up": { maxDuration: 40 }, "the client takes nothing": { sendTimeout: 40 } };
-  const { port } = await serve(
-    app({
-      "/": eventSource(
-        async function* (_req, { signal }) {
-          signal.addEventListener("abort", () => seen.push(`abort ${whose()}`));
-          try {
-            yield "begun";
-            while (how === "the client takes nothing") yield "x".repeat(100_000);
-            await new Promise((resolve) => signal.addEventListener("abort", resolve));
-          } finally {
-            seen.push(`finally ${whose()}`);
-          }
-        },
-        { ...options, ...endings[how as keyof typeof endings] },
-      ),
-      "/other": eventSource(() => new ReadableStream(), options),
-    }),
-  );
-  // Begins the timers that all share.
-  await open(port, "/other", "bob");
-  const client = await open(port, "/", "ann");
-  if (how === "the client leaves") client.socket.resetAndDestroy();
-  if (how === "the client takes nothing") client.socket.pause();
-  await until(() => seen.length === 3);
-  expect(seen.map((line) => line.split(" ").slice(0, 2).join(" ")).sort()).toEqual(["abort ann", "close ann", "finally ann"]);
-});
+it.each(["the client leaves", "time is up", "the client takes nothing"])(
+  "is the stream's own in signal, finally and onClose, when %s",
+  async (how) => {
+    const seen: string[] = [];
+    const options: EventSourceOptions = {
+      pingInterval: 10,
+      onClose: ({ reason }) => seen.push(`close ${whose()} ${reason}`),
+    };
+    const endings = {
+      "the client leaves": {},
+      "time is up": { maxDuration: 40 },
+      "the client takes nothing": { sendTimeout: 40 },
+    };
+    const { port } = await serve(
+      app({
+        "/": eventSource(
+          async function* (_req, { signal }) {
+            signal.addEventListener("abort", () => seen.push(`abort ${whose()}`));
+            try {
+              yield "begun";
+              while (how === "the client takes nothing") yield "x".repeat(100_000);
+              await new Promise((resolve) => signal.addEventListener("abort", resolve));
+            } finally {
+              seen.push(`finally ${whose()}`);
+            }
+          },
+          { ...options, ...endings[how as keyof typeof endings] },
+        ),
+        "/other": eventSource(() => new ReadableStream(), options),
+      }),
+    );
+    // Begins the timers that all share.
+    await open(port, "/other", "bob");
+    const client = await open(port, "/", "ann");
+    if (how === "the client leaves") client.socket.resetAndDestroy();
+    if (how === "the client takes nothing") client.socket.pause();
+    await until(() => seen.length === 3);
+    expect(seen.map((line) => line.split(" ").slice(0, 2).join(" ")).sort()).toEqual([
+      "abort ann",
+      "close ann",
+      "finally ann",
+    ]);
+  },
+);
 
 it("is the stream's own in onError and in Express's error handler, where a ping fails", async () => {
   const seen: string[] = [];
@@ -102,7 +116,16 @@ it("is the stream's own in onError and in Express's error handler, where a ping 
     return { comment: "ping" };
   };
   const { port } = await serve(
-    app({ "/": eventSource(() => new ReadableStream(), { pingInterval: 20, ping, onError: () => void seen.push(`error ${whose()}`) }) }, () => seen.push(`next ${whose()}`)),
+    app(
+      {
+        "/": eventSource(() => new ReadableStream(), {
+          pingInterval: 20,
+          ping,
+          onError: () => void seen.push(`error ${whose()}`),
+        }),
+      },
+      () => seen.push(`next ${whose()}`),
+    ),
   );
   await open(port, "/", "bob");
   await (await open(port, "/", "ann")).ended();

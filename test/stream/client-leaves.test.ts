@@ -92,7 +92,7 @@ describe("a source whose client reads nothing", () => {
     await client.until("data: ");
     client.socket.pause();
     // Blocked when no item more is asked for.
-    for (let before = -1; before !== asked; ) {
+    for (let before = -1; before !== asked;) {
       before = asked;
       await turn();
       await sleep(20);

@@ -10,7 +10,10 @@ import { serve } from "../support/server.js";
 // What a stream costs, as counts: they are the same on every machine, however busy it is.
 
 // All but this, which goes by the clock: a process that is held up would seem to have worked for long.
-vi.mock("../../src/runtime/turn.js", async (importOriginal) => ({ ...(await importOriginal<object>()), isTurnSpent: () => false }));
+vi.mock("../../src/runtime/turn.js", async (importOriginal) => ({
+  ...(await importOriginal<object>()),
+  isTurnSpent: () => false,
+}));
 
 const payload = "x".repeat(100 - "data: \n\n".length);
 
@@ -55,7 +58,12 @@ it("makes no promise for an event but those of a loop that awaits the generator"
 it("makes no promise for a stream to which a broker gives an event, and writes it in one piece", async () => {
   const broker = memoryBroker<{ data: string }>();
   const responses: ServerResponse[] = [];
-  const { port } = await serve(express().get("/", eventSource((_req, stream) => (responses.push(stream.response), broker.subscribe("room", stream)))));
+  const { port } = await serve(
+    express().get(
+      "/",
+      eventSource((_req, stream) => (responses.push(stream.response), broker.subscribe("room", stream))),
+    ),
+  );
   const clients = await open(port, 100);
   const publish = async (data: string) => {
     await broker.publish("room", { data });
@@ -74,7 +82,12 @@ it("makes no promise for a stream to which a broker gives an event, and writes i
 it("makes no AbortSignal for a stream that is subscribed to a broker", async () => {
   const made = countAbortControllers();
   const broker = memoryBroker();
-  const { port } = await serve(express().get("/", eventSource((_req, stream) => broker.subscribe("room", stream))));
+  const { port } = await serve(
+    express().get(
+      "/",
+      eventSource((_req, stream) => broker.subscribe("room", stream)),
+    ),
+  );
   const [client] = await open(port, 1);
   client?.socket.resetAndDestroy();
   await broker.close();
@@ -90,7 +103,12 @@ it("keeps two timers for a thousand idle streams, for pings and for a server tha
 
 it("makes no AbortController for a stream whose source asks for no signal", async () => {
   const made = countAbortControllers();
-  const { port } = await serve(express().get("/", eventSource(() => ready(10), { maxDuration: 60_000 })));
+  const { port } = await serve(
+    express().get(
+      "/",
+      eventSource(() => ready(10), { maxDuration: 60_000 }),
+    ),
+  );
   await new RawClient(port).request("GET", "/", { Connection: "close" }).ended();
   expect(made()).toBe(0);
 });
@@ -111,7 +129,12 @@ it("makes one AbortController for a stream whose source asks for its signal agai
 
 it("serializes an event once, however many streams a broker gives it to", async () => {
   const broker = memoryBroker();
-  const { port } = await serve(express().get("/", eventSource((_req, stream) => broker.subscribe("room", stream))));
+  const { port } = await serve(
+    express().get(
+      "/",
+      eventSource((_req, stream) => broker.subscribe("room", stream)),
+    ),
+  );
   const clients = await open(port, 50);
   let serialized = 0;
   await broker.publish("room", { data: { toJSON: () => (serialized += 1) } });

@@ -17,7 +17,8 @@ const name = (occasion: string): string => `express-event-source:${occasion}`;
 function listen(): { occasion: string; message: Record<string, unknown> }[] {
   const heard: { occasion: string; message: Record<string, unknown> }[] = [];
   for (const occasion of occasions) {
-    const listener = (message: unknown): void => void heard.push({ occasion, message: message as Record<string, unknown> });
+    const listener = (message: unknown): void =>
+      void heard.push({ occasion, message: message as Record<string, unknown> });
     subscribe(name(occasion), listener);
     onTestFinished(() => void unsubscribe(name(occasion), listener));
   }
@@ -74,7 +75,11 @@ describe("the diagnostics channels", () => {
     await (await fetch(s.url)).text();
     await s.hasEnded("error", { returns: 0 });
     expect(heard.map(({ occasion }) => occasion)).toEqual(["open", "error", "close"]);
-    expect(heard[1]?.message).toEqual({ request: heard[0]?.message.request, response: heard[0]?.message.response, error: boom });
+    expect(heard[1]?.message).toEqual({
+      request: heard[0]?.message.request,
+      response: heard[0]?.message.response,
+      error: boom,
+    });
     expect(heard[2]?.message.summary).toMatchObject({ reason: "error", error: boom, events: 1 });
   });
 
@@ -103,8 +108,16 @@ describe("the diagnostics channels", () => {
 
 /** A recipe for the README: everything of a metrics package, once, and no hook in any route. */
 function eventStreamMetrics(register: Registry): void {
-  const open = new Gauge({ name: "event_streams_open", help: "Event streams that are open now.", registers: [register] });
-  const failed = new Counter({ name: "event_stream_errors_total", help: "Event streams that failed.", registers: [register] });
+  const open = new Gauge({
+    name: "event_streams_open",
+    help: "Event streams that are open now.",
+    registers: [register],
+  });
+  const failed = new Counter({
+    name: "event_stream_errors_total",
+    help: "Event streams that failed.",
+    registers: [register],
+  });
   const events = new Counter({ name: "event_stream_events_total", help: "Events sent.", registers: [register] });
   const duration = new Histogram({
     name: "event_stream_duration_seconds",
@@ -129,14 +142,20 @@ it("are all that a prom-client recipe needs", async () => {
   eventStreamMetrics(register);
   const app = express();
   app.get("/finite", eventSource(["one", "two", "three"]));
-  app.get("/fails", eventSource(async function* () {
-    yield "one";
-    throw new Error("boom");
-  }));
-  app.get("/endless", eventSource(async function* (_req, { signal }) {
-    yield "hello";
-    await new Promise((resolve) => signal.addEventListener("abort", resolve));
-  }));
+  app.get(
+    "/fails",
+    eventSource(async function* () {
+      yield "one";
+      throw new Error("boom");
+    }),
+  );
+  app.get(
+    "/endless",
+    eventSource(async function* (_req, { signal }) {
+      yield "hello";
+      await new Promise((resolve) => signal.addEventListener("abort", resolve));
+    }),
+  );
   app.get("/metrics", async (_req, res) => {
     res.type(register.contentType).send(await register.metrics());
   });

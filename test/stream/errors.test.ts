@@ -20,7 +20,11 @@ for (const [version, express] of [
   ["Express 4", express4],
 ] as const) {
   /** An application with one route and an error handler of its own, which answers with the error's status. */
-  async function application(source: EventStreamSource<unknown>, options: Omit<EventSourceOptions<unknown>, "toEvent"> = {}, { ownHandler = true } = {}) {
+  async function application(
+    source: EventStreamSource<unknown>,
+    options: Omit<EventSourceOptions<unknown>, "toEvent"> = {},
+    { ownHandler = true } = {},
+  ) {
     const passedOn: unknown[] = [];
     const app = express();
     // Express's own error handler prints what it gets, except in tests.
@@ -46,7 +50,7 @@ for (const [version, express] of [
         await new Promise((resolve) => setTimeout(resolve, 30));
         throw new Teapot(secret);
       },
-       
+
       "a generator that throws at once": async function* () {
         throw new Teapot(secret);
       },
@@ -160,7 +164,8 @@ for (const [version, express] of [
         expect(response.status).toBe(200);
         let text = "";
         const failure = (async () => {
-          for await (const chunk of response.body as ReadableStream<Uint8Array>) text += new TextDecoder().decode(chunk);
+          for await (const chunk of response.body as ReadableStream<Uint8Array>)
+            text += new TextDecoder().decode(chunk);
         })();
         await expect(failure).rejects.toThrow("terminated");
         expect(text).toBe("data: first\n\ndata: last\n\n");

@@ -19,7 +19,16 @@ function two(more: Gate, second: unknown = "second") {
 }
 
 /** What can fail after the head, and how. `returns` is 0 where the iterator ends by failing. */
-const failures: Record<string, { source?: (more: Gate) => (req: unknown, stream: { signal: AbortSignal }) => AsyncGenerator<unknown>; options?: EventSourceOptions<never>; returns: number; error?: unknown; pings?: boolean }> = {
+const failures: Record<
+  string,
+  {
+    source?: (more: Gate) => (req: unknown, stream: { signal: AbortSignal }) => AsyncGenerator<unknown>;
+    options?: EventSourceOptions<never>;
+    returns: number;
+    error?: unknown;
+    pings?: boolean;
+  }
+> = {
   "the source throws": {
     source: (more) =>
       async function* () {
@@ -71,7 +80,10 @@ const failures: Record<string, { source?: (more: Gate) => (req: unknown, stream:
   },
 };
 
-async function failing({ source = two, options, pings = false }: (typeof failures)[string], more: EventSourceOptions<never> = {}): Promise<{ s: Stage; client: RawClient }> {
+async function failing(
+  { source = two, options, pings = false }: (typeof failures)[string],
+  more: EventSourceOptions<never> = {},
+): Promise<{ s: Stage; client: RawClient }> {
   const gate = new Gate();
   const s = await stage(source(gate), { ...options, ...more });
   const client = new RawClient(s.port).request("GET", "/");
@@ -127,7 +139,11 @@ describe("after the head", () => {
       },
       expect.objectContaining({ message: "a second secret" }),
     ],
-    ["returns what is no event", () => ({ message: "oops" }) as never, expect.objectContaining({ code: "ERR_UNKNOWN_FIELD" })],
+    [
+      "returns what is no event",
+      () => ({ message: "oops" }) as never,
+      expect.objectContaining({ code: "ERR_UNKNOWN_FIELD" }),
+    ],
   ] as const) {
     it(`cuts the connection and passes both errors on, at once, when onError ${name}`, async () => {
       const { s, client } = await failing(failures["the source throws"] as never, { onError });
@@ -340,13 +356,11 @@ describe("an iterator's return()", () => {
 
   it("takes no harm from a next() that rejects after the client has left", async () => {
     const more = new Gate();
-    const s = await stage(
-      async function* () {
-        yield "first";
-        await more.opened;
-        throw boom;
-      },
-    );
+    const s = await stage(async function* () {
+      yield "first";
+      await more.opened;
+      throw boom;
+    });
     const client = new RawClient(s.port).request("GET", "/");
     await client.until("first");
     client.socket.destroy();

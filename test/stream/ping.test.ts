@@ -8,7 +8,10 @@ import { serve } from "../support/server.js";
 import { turn } from "../support/stage.js";
 
 // Sockets and the loop stay real; timers and the clock are ours.
-beforeEach(() => void vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "performance"] }));
+beforeEach(
+  () =>
+    void vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "performance"] }),
+);
 afterEach(() => {
   vi.restoreAllMocks();
   vi.useRealTimers();
@@ -19,11 +22,21 @@ const every = (interval: number, tick: () => void): (() => void) => {
   return () => calls.stop();
 };
 
-async function idle(options: EventSourceOptions): Promise<{ client: RawClient; closed: Promise<unknown>; end: () => void }> {
+async function idle(
+  options: EventSourceOptions,
+): Promise<{ client: RawClient; closed: Promise<unknown>; end: () => void }> {
   const closed = deferred<unknown>();
   const gate = deferred();
   const app = express();
-  app.get("/", eventSource(async function* () { await gate.promise; }, { ...options, endOnServerClose: false, onClose: closed.resolve }));
+  app.get(
+    "/",
+    eventSource(
+      async function* () {
+        await gate.promise;
+      },
+      { ...options, endOnServerClose: false, onClose: closed.resolve },
+    ),
+  );
   const { port } = await serve(app);
   const client = new RawClient(port).request("GET", "/");
   await client.until("\r\n\r\n");

@@ -9,12 +9,14 @@ import { failOnWarnings, fakeTimers, stage, turn, until } from "../support/stage
 failOnWarnings();
 
 /** A middleware that takes a method of the response over, as `express-session` and `on-headers` do. */
-const failing = (method: "end" | "write" | "writeHead") => (_req: Request, res: Response, next: NextFunction): void => {
-  res[method] = (() => {
-    throw new Error(`${method} fails`);
-  }) as never;
-  next();
-};
+const failing =
+  (method: "end" | "write" | "writeHead") =>
+  (_req: Request, res: Response, next: NextFunction): void => {
+    res[method] = (() => {
+      throw new Error(`${method} fails`);
+    }) as never;
+    next();
+  };
 
 const waiting = async function* () {
   yield 1;
@@ -31,8 +33,13 @@ describe("a response whose end() throws", () => {
   });
 
   it("does not keep the other streams from being told that the server closes", async () => {
-    const s = await stage(waiting, {}, [(req, res, next) => (req.headers["x-fails"] === undefined ? next() : failing("end")(req, res, next))]);
-    const clients = [new RawClient(s.port).request("GET", "/", { "X-Fails": "1" }), new RawClient(s.port).request("GET", "/")];
+    const s = await stage(waiting, {}, [
+      (req, res, next) => (req.headers["x-fails"] === undefined ? next() : failing("end")(req, res, next)),
+    ]);
+    const clients = [
+      new RawClient(s.port).request("GET", "/", { "X-Fails": "1" }),
+      new RawClient(s.port).request("GET", "/"),
+    ];
     for (const client of clients) await client.until("data: 1");
     await new Promise((resolve) => s.server.close(resolve));
     await until(() => s.over === 2);
@@ -49,24 +56,27 @@ describe("a response whose end() throws", () => {
 });
 
 describe("a response whose head or write throws", () => {
-  it.each(["write", "writeHead"] as const)("in %s() is no completed stream: the error goes to next, which can still answer", async (method) => {
-    const app = express();
-    const summaries: StreamSummary[] = [];
-    const original = { write: undefined as unknown, writeHead: undefined as unknown };
-    app.use((req, res, next) => {
-      Object.assign(original, { write: res.write, writeHead: res.writeHead });
-      failing(method)(req, res, next);
-    });
-    app.get("/", eventSource(["a"], { onClose: (summary) => summaries.push(summary) }));
-    app.use(((error: Error, _req, res, _next) => {
-      Object.assign(res, original);
-      res.status(500).type("text").end(error.message);
-    }) as express.ErrorRequestHandler);
-    const { url } = await serve(app);
-    const answer = await fetch(url);
-    expect([answer.status, await answer.text()]).toEqual([500, `${method} fails`]);
-    expect(summaries).toEqual([expect.objectContaining({ reason: "error" })]);
-  });
+  it.each(["write", "writeHead"] as const)(
+    "in %s() is no completed stream: the error goes to next, which can still answer",
+    async (method) => {
+      const app = express();
+      const summaries: StreamSummary[] = [];
+      const original = { write: undefined as unknown, writeHead: undefined as unknown };
+      app.use((req, res, next) => {
+        Object.assign(original, { write: res.write, writeHead: res.writeHead });
+        failing(method)(req, res, next);
+      });
+      app.get("/", eventSource(["a"], { onClose: (summary) => summaries.push(summary) }));
+      app.use(((error: Error, _req, res, _next) => {
+        Object.assign(res, original);
+        res.status(500).type("text").end(error.message);
+      }) as express.ErrorRequestHandler);
+      const { url } = await serve(app);
+      const answer = await fetch(url);
+      expect([answer.status, await answer.text()]).toEqual([500, `${method} fails`]);
+      expect(summaries).toEqual([expect.objectContaining({ reason: "error" })]);
+    },
+  );
 
   it("on HEAD goes to next too, under Express 4 as well", async () => {
     const app = express();
@@ -99,12 +109,55 @@ describe("a response that fails while the stream writes its last", () => {
   const uncompressed: EventSourceOptions<never> = { headers: { "Cache-Control": "no-store" } };
 
   it.each<[string, (stream: EventStream) => AsyncGenerator<number>, RequestHandler[], EventSourceOptions<never>]>([
-    ["throws in write()", async function* ({ response }) { yield 1; await turn(); response.write = throws; yield 2; }, [], {}],
-    ["has been ended by the source", async function* ({ response }) { yield 1; await turn(); yield 2; response.end(); }, [], {}],
-    ["emits its error within write()", async function* () { yield 1; await new Promise(() => {}); }, [failsAtOnce], {}],
-    ["throws in write() behind compression, and the source throws too", async function* ({ response }) { yield 1; await turn(); response.write = throws; yield 2; throw new Error("source fails"); }, [compression()], uncompressed],
+    [
+      "throws in write()",
+      async function* ({ response }) {
+        yield 1;
+        await turn();
+        response.write = throws;
+        yield 2;
+      },
+      [],
+      {},
+    ],
+    [
+      "has been ended by the source",
+      async function* ({ response }) {
+        yield 1;
+        await turn();
+        yield 2;
+        response.end();
+      },
+      [],
+      {},
+    ],
+    [
+      "emits its error within write()",
+      async function* () {
+        yield 1;
+        await new Promise(() => {});
+      },
+      [failsAtOnce],
+      {},
+    ],
+    [
+      "throws in write() behind compression, and the source throws too",
+      async function* ({ response }) {
+        yield 1;
+        await turn();
+        response.write = throws;
+        yield 2;
+        throw new Error("source fails");
+      },
+      [compression()],
+      uncompressed,
+    ],
   ])("leaves no timer and no listener where it %s", async (_what, source, before, options) => {
-    const s = await stage((_req, stream) => source(stream), { pingInterval: false, sendTimeout: 400, endOnServerClose: false, ...options }, before);
+    const s = await stage(
+      (_req, stream) => source(stream),
+      { pingInterval: false, sendTimeout: 400, endOnServerClose: false, ...options },
+      before,
+    );
     // The middleware keeps the one for 'drain' itself, and `off` does not know of it.
     if (options === uncompressed) s.foreignListeners = ["ServerResponse drain"];
     new RawClient(s.port).request("GET", "/", { "Accept-Encoding": "gzip" });
@@ -118,15 +171,23 @@ describe("a response that fails while the stream writes its last", () => {
 
 describe("a response that somebody else ends", () => {
   it("within onError is an error for next, not an uncaught one", async () => {
-    const s = await stage(async function* () { yield 1; throw new Error("source"); }, {
-      onError: (_error, { response }) => {
-        response.end();
-        return { data: "farewell" };
+    const s = await stage(
+      async function* () {
+        yield 1;
+        throw new Error("source");
       },
-    });
+      {
+        onError: (_error, { response }) => {
+          response.end();
+          return { data: "farewell" };
+        },
+      },
+    );
     await new RawClient(s.port).request("GET", "/", { Connection: "close" }).ended();
     await until(() => s.over === 1);
-    expect(JSON.stringify(s.passedOn.map((error) => (error as { code?: string }).code))).toContain("ERR_RESPONSE_ENDED");
+    expect(JSON.stringify(s.passedOn.map((error) => (error as { code?: string }).code))).toContain(
+      "ERR_RESPONSE_ENDED",
+    );
   });
 
   it("while the source goes on is no completed stream", async () => {
@@ -156,10 +217,16 @@ describe("a response that somebody else ends", () => {
   it("before the first item, by the source's function, is its own answer", async () => {
     const outcomes: unknown[] = [];
     const app = express();
-    app.get("/", eventSource((_req, { response }) => {
-      response.status(401).end("no");
-      return null;
-    }, { onClose: (summary) => outcomes.push(summary) }));
+    app.get(
+      "/",
+      eventSource(
+        (_req, { response }) => {
+          response.status(401).end("no");
+          return null;
+        },
+        { onClose: (summary) => outcomes.push(summary) },
+      ),
+    );
     app.use(((error, _req, _res, _next) => outcomes.push(error)) as express.ErrorRequestHandler);
     const { url } = await serve(app);
     const answer = await fetch(url);
@@ -170,7 +237,14 @@ describe("a response that somebody else ends", () => {
 describe("what stood on the response before", () => {
   it("cannot frame the stream: an earlier Content-Length goes", async () => {
     const app = express();
-    app.get("/", (_req, res, next) => { res.set("Content-Length", "4"); next(); }, eventSource(["a", "b"]));
+    app.get(
+      "/",
+      (_req, res, next) => {
+        res.set("Content-Length", "4");
+        next();
+      },
+      eventSource(["a", "b"]),
+    );
     const { url } = await serve(app);
     const answer = await fetch(url);
     expect([answer.headers.get("content-length"), await answer.text()]).toEqual([null, "data: a\n\ndata: b\n\n"]);
@@ -197,8 +271,23 @@ it("a pipelined stream that fails before its turn still hands over what was writ
   let failed!: () => void;
   const second = new Promise<void>((resolve) => (failed = resolve));
   const app = express();
-  app.get("/first", eventSource(async function* () { yield "first"; await first; }));
-  app.get("/second", eventSource(async function* () { yield "second"; throw new Error("source"); }, { onClose: () => {} , onError: () => failed() }));
+  app.get(
+    "/first",
+    eventSource(async function* () {
+      yield "first";
+      await first;
+    }),
+  );
+  app.get(
+    "/second",
+    eventSource(
+      async function* () {
+        yield "second";
+        throw new Error("source");
+      },
+      { onClose: () => {}, onError: () => failed() },
+    ),
+  );
   app.use(((_error, _req, res, _next) => void res.destroy()) as express.ErrorRequestHandler);
   const { port } = await serve(app);
   const client = new RawClient(port).request("GET", "/first").request("GET", "/second");
@@ -223,10 +312,13 @@ it("an item that comes as the stream ends is not counted as sent", async () => {
 });
 
 it("bytes that are split inside a blank line do not hold back the event of onError", async () => {
-  const s = await stage(async function* () {
-    yield Buffer.from("data: x\r\n\r");
-    yield Buffer.from("\n");
-    throw new Error("source");
-  }, { onError: () => ({ event: "failure", data: "sorry" }) });
+  const s = await stage(
+    async function* () {
+      yield Buffer.from("data: x\r\n\r");
+      yield Buffer.from("\n");
+      throw new Error("source");
+    },
+    { onError: () => ({ event: "failure", data: "sorry" }) },
+  );
   expect(await new RawClient(s.port).request("GET", "/", { Connection: "close" }).ended()).toContain("event: failure");
 });

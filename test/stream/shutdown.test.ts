@@ -59,12 +59,18 @@ describe("server.close()", () => {
     const stop = new AbortController();
     const gate = new Gate();
     const app = express();
-    app.get("/", eventSource(async function* (_req, { response }) {
-      yield "hello";
-      await gate.opened;
-      response.end();
-      await new Promise(() => {});
-    }, { shutdownSignal: stop.signal, shutdownGracePeriod: 10_000 }));
+    app.get(
+      "/",
+      eventSource(
+        async function* (_req, { response }) {
+          yield "hello";
+          await gate.opened;
+          response.end();
+          await new Promise(() => {});
+        },
+        { shutdownSignal: stop.signal, shutdownGracePeriod: 10_000 },
+      ),
+    );
     app.get("/next", (_req, res) => void setImmediate(() => setImmediate(() => res.send("answered"))));
     const { port } = await serve(app);
     const client = new RawClient(port).request("GET", "/").request("GET", "/next");
@@ -75,12 +81,15 @@ describe("server.close()", () => {
   });
 
   it("is not held up by a stream whose response something else ends", async () => {
-    const s = await stage(async function* (_req, { shutdown, response }) {
-      yield "hello";
-      await new Promise((resolve) => shutdown.addEventListener("abort", resolve));
-      setImmediate(() => response.end());
-      await new Promise(() => {});
-    }, { shutdownGracePeriod: 10_000 });
+    const s = await stage(
+      async function* (_req, { shutdown, response }) {
+        yield "hello";
+        await new Promise((resolve) => shutdown.addEventListener("abort", resolve));
+        setImmediate(() => response.end());
+        await new Promise(() => {});
+      },
+      { shutdownGracePeriod: 10_000 },
+    );
     // Node would keep the connection for the client's next request.
     s.server.keepAliveTimeout = 0;
     await connected(s);
@@ -133,7 +142,7 @@ describe("server.close()", () => {
     });
     const client = await connected(s);
     client.socket.pause();
-    for (let before = -1; before !== asked; ) {
+    for (let before = -1; before !== asked;) {
       before = asked;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
@@ -168,7 +177,9 @@ describe("server.close()", () => {
     const client = new RawClient(s.port).request("GET", "/");
     await until(() => s.streams.length === 1);
     expect(await close(s.server)).toBeLessThan(soon);
-    expect(await client.ended()).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*\r\nConnection: close\r\n[^]*retry: 3000\n\n\r\n0\r\n\r\n$/i);
+    expect(await client.ended()).toMatch(
+      /^HTTP\/1\.1 200 OK\r\n[^]*\r\nConnection: close\r\n[^]*retry: 3000\n\n\r\n0\r\n\r\n$/i,
+    );
     expect(s.summaries).toMatchObject([{ reason: "shutdown", events: 0 }]);
   });
 
@@ -251,7 +262,11 @@ describe("server.close()", () => {
 });
 
 /** A request whose end is still to come: one that has not begun is closed with its server. Returns what sends the rest. */
-async function beginRequest(s: Stage, client: RawClient, connection: "connection" | "secureConnection"): Promise<() => void> {
+async function beginRequest(
+  s: Stage,
+  client: RawClient,
+  connection: "connection" | "secureConnection",
+): Promise<() => void> {
   const [socket] = (await once(s.server, connection)) as [Socket];
   client.socket.write("GET / HTTP/1.1\r\n");
   await until(() => socket.bytesRead > 0);
@@ -260,8 +275,16 @@ async function beginRequest(s: Stage, client: RawClient, connection: "connection
 
 describe("a stream that arrives while its server closes", () => {
   const transports = {
-    http: { server: () => createServer(), connection: "connection" as const, client: (s: Stage) => new RawClient(s.port) },
-    https: { server: tlsServer, connection: "secureConnection" as const, client: (s: Stage) => new RawClient(s.port, tlsConnection(s.port)) },
+    http: {
+      server: () => createServer(),
+      connection: "connection" as const,
+      client: (s: Stage) => new RawClient(s.port),
+    },
+    https: {
+      server: tlsServer,
+      connection: "secureConnection" as const,
+      client: (s: Stage) => new RawClient(s.port, tlsConnection(s.port)),
+    },
   };
 
   for (const [name, { server, connection, client }] of Object.entries(transports)) {
@@ -276,7 +299,9 @@ describe("a stream that arrives while its server closes", () => {
         const finish = await beginRequest(s, c, connection);
         const closed = close(s.server);
         finish();
-        expect(await c.ended()).toMatch(new RegExp(`^HTTP/1.1 200 OK\r\n[^]*\r\nConnection: close\r\n[^]*retry: ${sent}\n\n\r\n0\r\n\r\n$`, "i"));
+        expect(await c.ended()).toMatch(
+          new RegExp(`^HTTP/1.1 200 OK\r\n[^]*\r\nConnection: close\r\n[^]*retry: ${sent}\n\n\r\n0\r\n\r\n$`, "i"),
+        );
         expect(c.received).toContain("Content-Type: text/event-stream");
         expect(await closed).toBeLessThan(soon - 1_000);
         expect(s.streams).toEqual([]);
@@ -339,7 +364,9 @@ describe("shutdownSignal", () => {
   it("tells a stream that comes later to come back", async () => {
     const s = await stage(endless, { shutdownSignal: AbortSignal.abort() });
     const client = new RawClient(s.port).request("GET", "/");
-    expect(await client.ended()).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*\r\nConnection: close\r\n[^]*retry: 3000\n\n\r\n0\r\n\r\n$/i);
+    expect(await client.ended()).toMatch(
+      /^HTTP\/1\.1 200 OK\r\n[^]*\r\nConnection: close\r\n[^]*retry: 3000\n\n\r\n0\r\n\r\n$/i,
+    );
     expect(s.streams).toEqual([]);
   });
 
@@ -374,7 +401,11 @@ describe("shutdownSignal", () => {
     const [one, other] = [new AbortController(), new AbortController()];
     const summaries: Record<string, StreamSummary[]> = { a: [], b: [], c: [] };
     const app = express();
-    const route = (name: string, options: EventSourceOptions): void => void app.get(`/${name}`, eventSource(endless, { ...options, onClose: (summary) => void summaries[name]?.push(summary) }));
+    const route = (name: string, options: EventSourceOptions): void =>
+      void app.get(
+        `/${name}`,
+        eventSource(endless, { ...options, onClose: (summary) => void summaries[name]?.push(summary) }),
+      );
     route("a", { shutdownSignal: one.signal });
     route("b", { shutdownSignal: one.signal });
     route("c", { shutdownSignal: other.signal });

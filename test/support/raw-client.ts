@@ -32,7 +32,9 @@ export class RawClient {
   /** Sends a request with an optional body. */
   request(method: string, path: string, headers: Record<string, string> = {}, body = ""): this {
     const length = body === "" ? {} : { "Content-Length": String(Buffer.byteLength(body)) };
-    const lines = Object.entries({ Host: "127.0.0.1", ...length, ...headers }).map(([name, value]) => `${name}: ${value}`);
+    const lines = Object.entries({ Host: "127.0.0.1", ...length, ...headers }).map(
+      ([name, value]) => `${name}: ${value}`,
+    );
     this.socket.write(`${method} ${path} HTTP/1.1\r\n${lines.join("\r\n")}\r\n\r\n${body}`);
     return this;
   }
@@ -51,7 +53,8 @@ export class RawClient {
         if (isThere()) {
           this.#look = undefined;
           resolve(this.received);
-        } else if (this.#isOver) reject(new Error(`The connection ended before ${String(text)} came; it brought:\n${this.received}`));
+        } else if (this.#isOver)
+          reject(new Error(`The connection ended before ${String(text)} came; it brought:\n${this.received}`));
       };
       this.#look();
     });

@@ -45,7 +45,10 @@ export function failOnWarnings(): void {
 
 /** Fakes the timers that the library uses; what is left running at the end is `vi.getTimerCount()`. */
 export function fakeTimers(): void {
-  beforeEach(() => void vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "performance"] }));
+  beforeEach(
+    () =>
+      void vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "performance"] }),
+  );
   afterEach(() => void vi.useRealTimers());
 }
 
@@ -73,7 +76,12 @@ export class Stage {
   foreignListeners: readonly string[] = [];
   readonly #listeners: (() => string[])[] = [];
 
-  constructor(source: Source, options: EventSourceOptions<never> = {}, before: RequestHandler[] = [], server: Server = createServer()) {
+  constructor(
+    source: Source,
+    options: EventSourceOptions<never> = {},
+    before: RequestHandler[] = [],
+    server: Server = createServer(),
+  ) {
     this.server = server;
     this.server.on("connection", (socket) => {
       this.sockets.add(socket);
@@ -82,7 +90,9 @@ export class Stage {
     const open = (req: Request, stream: EventStream) => {
       this.streams.push(stream);
       const made = source(req, stream);
-      return (made instanceof Promise ? made.then((iterable) => this.#counted(iterable)) : this.#counted(made)) as AsyncIterable<never>;
+      return (
+        made instanceof Promise ? made.then((iterable) => this.#counted(iterable)) : this.#counted(made)
+      ) as AsyncIterable<never>;
     };
     const onClose = (summary: StreamSummary): void => {
       this.summaries.push(summary);
@@ -99,7 +109,8 @@ export class Stage {
       this.over += 1;
     });
     this.app.use((error: unknown, _req: Request, res: Response, _next: NextFunction) => {
-      if (!res.headersSent) res.status((error as { status?: number }).status ?? 500).send("the application's own words");
+      if (!res.headersSent)
+        res.status((error as { status?: number }).status ?? 500).send("the application's own words");
     });
   }
 
@@ -140,19 +151,30 @@ export class Stage {
           return value.bind(target) as unknown;
         },
       }) as T;
-    if (Symbol.asyncIterator in iterable) return { [Symbol.asyncIterator]: () => count(iterable[Symbol.asyncIterator]()) };
+    if (Symbol.asyncIterator in iterable)
+      return { [Symbol.asyncIterator]: () => count(iterable[Symbol.asyncIterator]()) };
     return { [Symbol.iterator]: () => count(iterable[Symbol.iterator]()) };
   }
 }
 
 /** A stage that listens. */
-export function stage(source: Source, options?: EventSourceOptions<never>, before?: RequestHandler[], server?: Server): Promise<Stage> {
+export function stage(
+  source: Source,
+  options?: EventSourceOptions<never>,
+  before?: RequestHandler[],
+  server?: Server,
+): Promise<Stage> {
   return new Stage(source, options, before, server).open();
 }
 
 function watchListeners(emitter: EventEmitter): () => string[] {
   const before = new Map(emitter.eventNames().map((name) => [name, emitter.listenerCount(name)]));
   // Node's own: it waits for the rest of a body that nobody has read, and, to destroy a socket, for what was written to it.
-  const isNodes = (name: string | symbol): boolean => name === "end" || (name === "finish" && emitter instanceof Socket);
-  return () => emitter.eventNames().filter((name) => !isNodes(name) && emitter.listenerCount(name) > (before.get(name) ?? 0)).map((name) => `${emitter.constructor.name} ${String(name)}`);
+  const isNodes = (name: string | symbol): boolean =>
+    name === "end" || (name === "finish" && emitter instanceof Socket);
+  return () =>
+    emitter
+      .eventNames()
+      .filter((name) => !isNodes(name) && emitter.listenerCount(name) > (before.get(name) ?? 0))
+      .map((name) => `${emitter.constructor.name} ${String(name)}`);
 }

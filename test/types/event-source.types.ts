@@ -5,7 +5,15 @@
 import { EventEmitter, on } from "node:events";
 import { PassThrough } from "node:stream";
 import express, { type NextFunction, type Request, type RequestHandler, type Response } from "express";
-import { type EventSourceOptions, type EventStream, type EventStreamItem, type EventStreamSource, encodeEvent, eventSource, type ServerSentEvent } from "express-event-source";
+import {
+  type EventSourceOptions,
+  type EventStream,
+  type EventStreamItem,
+  type EventStreamSource,
+  encodeEvent,
+  eventSource,
+  type ServerSentEvent,
+} from "express-event-source";
 
 /** Compiles only where both types are the same one; `any` is the same as `any` alone. */
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -23,60 +31,91 @@ const app = express();
 
 // ---- the request: its parameters are strings, never any ----
 
-app.get("/users/:id", eventSource((req, stream) => {
-  same<typeof req.params, Record<string, string>>(true);
-  same<typeof stream, EventStream>(true);
-  const id: string | undefined = req.params.id;
-  return id === "7" ? events() : null;
-}));
-app.get("/users/:id", eventSource(async function* (req, { signal, shutdown, lastEventId, response }) {
-  same<typeof signal, AbortSignal>(true);
-  same<typeof shutdown, AbortSignal>(true);
-  same<typeof lastEventId, string | undefined>(true);
-  same<typeof response, Response>(true);
-  // @ts-expect-error a parameter is a string
-  const id: number = req.params.id;
-  yield { data: id };
-}));
-app.get("/users/:id", eventSource<{ id: string }>((req) => {
-  same<typeof req.params, { id: string }>(true);
-  const id: string = req.params.id;
-  // @ts-expect-error the route has no such parameter
-  void req.params.name;
-  return [id];
-}));
-app.get("/users/:id", eventSource((req: Request<{ id: string }>) => [req.params.id.length]));
+app.get(
+  "/users/:id",
+  eventSource((req, stream) => {
+    same<typeof req.params, Record<string, string>>(true);
+    same<typeof stream, EventStream>(true);
+    const id: string | undefined = req.params.id;
+    return id === "7" ? events() : null;
+  }),
+);
+app.get(
+  "/users/:id",
+  eventSource(async function* (req, { signal, shutdown, lastEventId, response }) {
+    same<typeof signal, AbortSignal>(true);
+    same<typeof shutdown, AbortSignal>(true);
+    same<typeof lastEventId, string | undefined>(true);
+    same<typeof response, Response>(true);
+    // @ts-expect-error a parameter is a string
+    const id: number = req.params.id;
+    yield { data: id };
+  }),
+);
+app.get(
+  "/users/:id",
+  eventSource<{ id: string }>((req) => {
+    same<typeof req.params, { id: string }>(true);
+    const id: string = req.params.id;
+    // @ts-expect-error the route has no such parameter
+    void req.params.name;
+    return [id];
+  }),
+);
+app.get(
+  "/users/:id",
+  eventSource((req: Request<{ id: string }>) => [req.params.id.length]),
+);
 
 // ---- the item type reaches toEvent ----
 
-app.get("/prices", eventSource(prices, {
-  toEvent: (price) => {
-    same<typeof price, Price>(true);
-    return { data: price };
-  },
-}));
-app.get("/prices/:symbol", eventSource(async function* (req) {
-  yield { symbol: req.params.symbol, euros: 9 };
-}, {
-  toEvent: (price) => {
-    same<typeof price.euros, number>(true);
-    return { data: price.euros };
-  },
-}));
-app.get("/prices/:symbol", eventSource<{ symbol: string }, Price>((req) => {
-  same<typeof req.params, { symbol: string }>(true);
-  return prices();
-}, {
-  toEvent: (price) => {
-    same<typeof price, Price>(true);
-    return { data: price };
-  },
-}));
+app.get(
+  "/prices",
+  eventSource(prices, {
+    toEvent: (price) => {
+      same<typeof price, Price>(true);
+      return { data: price };
+    },
+  }),
+);
+app.get(
+  "/prices/:symbol",
+  eventSource(
+    async function* (req) {
+      yield { symbol: req.params.symbol, euros: 9 };
+    },
+    {
+      toEvent: (price) => {
+        same<typeof price.euros, number>(true);
+        return { data: price.euros };
+      },
+    },
+  ),
+);
+app.get(
+  "/prices/:symbol",
+  eventSource<{ symbol: string }, Price>(
+    (req) => {
+      same<typeof req.params, { symbol: string }>(true);
+      return prices();
+    },
+    {
+      toEvent: (price) => {
+        same<typeof price, Price>(true);
+        return { data: price };
+      },
+    },
+  ),
+);
 eventSource(async () => prices(), { toEvent: ({ euros }) => euros });
 eventSource([1, 2], { toEvent: (n) => n.toFixed(2) });
 eventSource([Promise.resolve(1)], { toEvent: (n) => n.toFixed(2) });
 eventSource(on(new EventEmitter(), "price"), { toEvent: ([price]) => ({ data: price }) });
-eventSource(prices, { toEvent: (price) => ({ data: price }), onError: () => ({ event: "failure", data: "" }), pingInterval: 5_000 });
+eventSource(prices, {
+  toEvent: (price) => ({ data: price }),
+  onError: () => ({ event: "failure", data: "" }),
+  pingInterval: 5_000,
+});
 const forPrices = { toEvent: (price: Price) => ({ data: price }) };
 eventSource(prices, forPrices);
 
@@ -98,7 +137,12 @@ const source: EventStreamSource = events;
 eventSource(source);
 const optional: EventSourceOptions = {};
 eventSource(events, optional);
-eventSource(events, { headers: { "Cache-Control": undefined, "Set-Cookie": ["a=1", "b=2"] }, retry: () => 1_000, pingInterval: false, sendTimeout: false });
+eventSource(events, {
+  headers: { "Cache-Control": undefined, "Set-Cookie": ["a=1", "b=2"] },
+  retry: () => 1_000,
+  pingInterval: false,
+  sendTimeout: false,
+});
 
 // @ts-expect-error objects of one's own need toEvent
 eventSource(prices);
@@ -109,9 +153,13 @@ eventSource(async () => prices());
 // @ts-expect-error objects of one's own need toEvent, and these options need not have it
 eventSource(prices, {} as EventSourceOptions<Price>);
 // @ts-expect-error objects of one's own need toEvent
-eventSource(async function* () { yield { symbol: "A" }; });
+eventSource(async function* () {
+  yield { symbol: "A" };
+});
 // @ts-expect-error null is no event
-eventSource(async function* () { yield null; });
+eventSource(async function* () {
+  yield null;
+});
 // @ts-expect-error a string's letters are no events
 eventSource("text");
 // @ts-expect-error a string's letters are no events
@@ -152,11 +200,18 @@ eventSource(events, { pingIntervall: 5 });
 
 app.use(eventSource(events));
 app.use("/live", eventSource(events));
-app.get("/both/:id", (req, _res, next) => {
-  same<typeof req.params.id, any>(false);
-  next();
-}, eventSource(events));
-app.route("/route/:id").get(eventSource((req) => [String(req.params.id)])).post(eventSource(events));
+app.get(
+  "/both/:id",
+  (req, _res, next) => {
+    same<typeof req.params.id, any>(false);
+    next();
+  },
+  eventSource(events),
+);
+app
+  .route("/route/:id")
+  .get(eventSource((req) => [String(req.params.id)]))
+  .post(eventSource(events));
 express.Router().all("/all", eventSource(events));
 const handler: RequestHandler = eventSource(events);
 const paramsHandler: RequestHandler = eventSource((req) => [String(req.params.id)]);

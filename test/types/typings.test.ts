@@ -28,10 +28,13 @@ function compile(paths: Record<string, string[]>): { complaints: string[]; expre
   };
   const program = ts.createProgram([`${root}test/types/event-source.types.ts`], options, host);
   const complaints = ts.getPreEmitDiagnostics(program).map(({ file, start, messageText }) => {
-    const line = file === undefined ? "" : `${file.fileName}:${file.getLineAndCharacterOfPosition(start ?? 0).line + 1} `;
+    const line =
+      file === undefined ? "" : `${file.fileName}:${file.getLineAndCharacterOfPosition(start ?? 0).line + 1} `;
     return line + ts.flattenDiagnosticMessageText(messageText, "\n");
   });
-  const express = program.getSourceFiles().flatMap(({ fileName }) => /(?:@types\/|types-)express4?(?=\/index)/.exec(fileName) ?? []);
+  const express = program
+    .getSourceFiles()
+    .flatMap(({ fileName }) => /(?:@types\/|types-)express4?(?=\/index)/.exec(fileName) ?? []);
   return { complaints, express };
 }
 

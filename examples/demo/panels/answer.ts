@@ -18,21 +18,29 @@ async function* untilGap(events: AsyncIterable<PublishedEvent>) {
 }
 
 export function answerPanel({ broker, run }: PanelTools): Router {
-  return Router()
-    // The answer is made whether anyone watches or not, and its channel ends with it.
-    .post("/", express.json(), texts({ prompt: 200 }), async (req: Request, res: Response) => {
-      const name = randomUUID();
-      const { prompt } = req.body;
-      const asked = await broker.publish(`answer:${name}`, { event: "asked", data: prompt });
-      run((signal) => broker.publishAll(`answer:${name}`, tokens(prompt, signal)));
-      res.status(201).json({ id: `${name}.${asked}` });
-    })
-    // Any tab, any number of times: from its Last-Event-ID, else from the start; 204 when it has everything.
-    .get("/:id", eventSource<{ id: string }>(async (req, stream) => {
-      // An answer that is gone, or never was, has not its first event either, and the broker says so at once.
-      const [name, asked] = req.params.id.split(".");
-      const { lastEventId = asked || "unknown" } = stream;
-      const events = await broker.subscribe(`answer:${name}`, { ...stream, lastEventId });
-      return stream.lastEventId === undefined ? untilGap(events) : events;
-    }, { retry: 500 }));
+  return (
+    Router()
+      // The answer is made whether anyone watches or not, and its channel ends with it.
+      .post("/", express.json(), texts({ prompt: 200 }), async (req: Request, res: Response) => {
+        const name = randomUUID();
+        const { prompt } = req.body;
+        const asked = await broker.publish(`answer:${name}`, { event: "asked", data: prompt });
+        run((signal) => broker.publishAll(`answer:${name}`, tokens(prompt, signal)));
+        res.status(201).json({ id: `${name}.${asked}` });
+      })
+      // Any tab, any number of times: from its Last-Event-ID, else from the start; 204 when it has everything.
+      .get(
+        "/:id",
+        eventSource<{ id: string }>(
+          async (req, stream) => {
+            // An answer that is gone, or never was, has not its first event either, and the broker says so at once.
+            const [name, asked] = req.params.id.split(".");
+            const { lastEventId = asked || "unknown" } = stream;
+            const events = await broker.subscribe(`answer:${name}`, { ...stream, lastEventId });
+            return stream.lastEventId === undefined ? untilGap(events) : events;
+          },
+          { retry: 500 },
+        ),
+      )
+  );
 }

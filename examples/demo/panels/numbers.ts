@@ -12,5 +12,8 @@ async function* numbers(from: number, to: number, signal: AbortSignal) {
 }
 
 export function numbersPanel(): Router {
-  return Router().get("/", eventSource((_req, { signal }) => numbers(1, 5, signal)));
+  return Router().get(
+    "/",
+    eventSource((_req, { signal }) => numbers(1, 5, signal)),
+  );
 }

@@ -9,8 +9,11 @@ async function* hourglass(signal: AbortSignal) {
 }
 
 export function pingPanel(): Router {
-  return Router().get("/", eventSource((_req, { signal }) => hourglass(signal), {
-    pingInterval: 1_000,
-    ping: () => ({ comment: "you can't see\nthis ping" }),
-  }));
+  return Router().get(
+    "/",
+    eventSource((_req, { signal }) => hourglass(signal), {
+      pingInterval: 1_000,
+      ping: () => ({ comment: "you can't see\nthis ping" }),
+    }),
+  );
 }

@@ -12,9 +12,15 @@ async function* parts(from: number, signal: AbortSignal) {
 }
 
 export function resumePanel(): Router {
-  return Router().get("/", eventSource((_req, { signal, lastEventId }) => {
-    const seen = /^\d{1,3}$/.test(lastEventId ?? "") ? Number(lastEventId) : 0;
-    // Nothing is left: null answers 204, and the EventSource does not come back.
-    return seen >= last ? null : parts(seen + 1, signal);
-  }, { retry: 500 }));
+  return Router().get(
+    "/",
+    eventSource(
+      (_req, { signal, lastEventId }) => {
+        const seen = /^\d{1,3}$/.test(lastEventId ?? "") ? Number(lastEventId) : 0;
+        // Nothing is left: null answers 204, and the EventSource does not come back.
+        return seen >= last ? null : parts(seen + 1, signal);
+      },
+      { retry: 500 },
+    ),
+  );
 }

@@ -15,11 +15,18 @@ export function troublePanel({ broker, log, run, restart }: PanelTools): Router 
   });
 
   return Router()
-    .get("/", eventSource((_req, stream) => broker.subscribe("ticks", stream), { retry: 500 }))
-    .get("/flood", eventSource(() => flood(), {
-      sendTimeout: 1_500,
-      onClose: ({ reason, bytes }) => log(`trouble: the flood ended, reason "${reason}", after ${Math.round(bytes / 1024)} kB`),
-    }))
+    .get(
+      "/",
+      eventSource((_req, stream) => broker.subscribe("ticks", stream), { retry: 500 }),
+    )
+    .get(
+      "/flood",
+      eventSource(() => flood(), {
+        sendTimeout: 1_500,
+        onClose: ({ reason, bytes }) =>
+          log(`trouble: the flood ended, reason "${reason}", after ${Math.round(bytes / 1024)} kB`),
+      }),
+    )
     .post("/restart", (_req, res) => {
       res.on("close", restart).sendStatus(202);
     });

@@ -1,4 +1,5 @@
-const token = /(?<comment>\/\/[^\n]*|\/\*[\s\S]*?\*\/)|(?<string>"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`)|(?<number>\b\d[\d_]*\b)|(?<keyword>\b(?:async|await|break|case|catch|class|const|else|export|extends|finally|for|from|function|if|import|in|let|new|null|of|return|super|switch|this|throw|try|type|typeof|undefined|void|while|yield)\b)/g;
+const token =
+  /(?<comment>\/\/[^\n]*|\/\*[\s\S]*?\*\/)|(?<string>"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`)|(?<number>\b\d[\d_]*\b)|(?<keyword>\b(?:async|await|break|case|catch|class|const|else|export|extends|finally|for|from|function|if|import|in|let|new|null|of|return|super|switch|this|throw|try|type|typeof|undefined|void|while|yield)\b)/g;
 
 /** Fetches a source file and shows it in `element`, lightly coloured. */
 export async function showCode(element, path) {

@@ -29,7 +29,10 @@ export class Panel {
 
   #showCodeIn(details) {
     const { id } = this.#section;
-    const files = { server: [`panels/${id}.ts`, `/code/${id}.ts`], page: [`public/panels/${id}.js`, `/panels/${id}.js`] };
+    const files = {
+      server: [`panels/${id}.ts`, `/code/${id}.ts`],
+      page: [`public/panels/${id}.js`, `/panels/${id}.js`],
+    };
     const buttons = [...details.querySelectorAll("button")];
     const show = async (button) => {
       const [name, path] = files[button.value];
@@ -148,7 +151,12 @@ export function element(name, text, className = "") {
 
 /** POSTs JSON; throws with the server's own words when it is refused. */
 export async function post(path, body, signal) {
-  const response = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
+  const response = await fetch(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+    signal,
+  });
   if (!response.ok) throw new Error((await response.json()).error);
   return response;
 }

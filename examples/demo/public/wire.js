@@ -38,7 +38,8 @@ export class Wire {
       // What a network hands over may end anywhere; only whole lines are shown.
       const lines = (this.#rest + text).split("\n");
       this.#rest = lines.pop();
-      for (const line of lines) this.#add(/^(:|\w*)/.exec(line)[0] === ":" ? "comment" : line.split(":", 1)[0] || "blank", line);
+      for (const line of lines)
+        this.#add(/^(:|\w*)/.exec(line)[0] === ":" ? "comment" : line.split(":", 1)[0] || "blank", line);
     } else {
       const arrow = { request: "→ ", head: "← ", end: "■ " }[kind];
       for (const line of text.split("\n")) this.#add(kind, arrow + line);

@@ -19,7 +19,8 @@ export function contender({ pingInterval }) {
   app.get("/ready", (event) => {
     const stream = createEventStream(event);
     void (async () => {
-      for await (const { data } of readyEvents(Number(event.url.searchParams.get("count")))) await stream.push(JSON.stringify(data));
+      for await (const { data } of readyEvents(Number(event.url.searchParams.get("count"))))
+        await stream.push(JSON.stringify(data));
       await stream.close();
     })();
     return stream;

@@ -21,7 +21,8 @@ export function contender({ pingInterval }) {
 
   app.get("/ready", (c) =>
     streamSSE(c, async (stream) => {
-      for await (const { data } of readyEvents(Number(c.req.query("count")))) await stream.writeSSE({ data: JSON.stringify(data) });
+      for await (const { data } of readyEvents(Number(c.req.query("count"))))
+        await stream.writeSSE({ data: JSON.stringify(data) });
     }),
   );
   app.get("/hello", (c) =>

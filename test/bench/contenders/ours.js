@@ -14,7 +14,10 @@ export async function contender({ pingInterval, library }) {
     }, options),
     "/room": eventSource((req, stream) => (broker === undefined ? silence : broker.subscribe("room", stream)), options),
   });
-  return { server, ...(broker === undefined ? {} : { publish: (n) => broker.publish("room", { data: eventData(n) }) }) };
+  return {
+    server,
+    ...(broker === undefined ? {} : { publish: (n) => broker.publish("room", { data: eventData(n) }) }),
+  };
 }
 
 const silence = {

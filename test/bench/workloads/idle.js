@@ -30,7 +30,12 @@ export const idle = {
     const { cpu, block } = await contender.ask("end", begun);
     await client.ask("release");
     await empty(contender);
-    return { memory: memory / streams, resident: peak / streams, cpu: cpu / 1_000 / ((pings * pingInterval) / 1_000), block };
+    return {
+      memory: memory / streams,
+      resident: peak / streams,
+      cpu: cpu / 1_000 / ((pings * pingInterval) / 1_000),
+      block,
+    };
   },
 
   score: ({ memory }) => 1 / memory,

@@ -41,7 +41,11 @@ export function ping(panel) {
     reading = new AbortController();
     for (const number of [seenEvents, seenPings, wirePings]) number.textContent = "0";
     // Were a ping an event, it would be one of these.
-    panel.open("/ping", { sand: () => count(seenEvents), message: () => count(seenPings), ping: () => count(seenPings) });
+    panel.open("/ping", {
+      sand: () => count(seenEvents),
+      message: () => count(seenPings),
+      ping: () => count(seenPings),
+    });
     keepReading(reading.signal).catch(() => panel.close());
   });
 }

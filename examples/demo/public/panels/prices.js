@@ -40,15 +40,35 @@ export function prices(panel) {
 }
 
 function plot(place) {
-  const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line") }, ticks: { show: false }, font: "12px system-ui" };
+  const axis = {
+    stroke: colour("--muted"),
+    grid: { stroke: colour("--line") },
+    ticks: { show: false },
+    font: "12px system-ui",
+  };
   const size = () => ({ width: place.clientWidth, height: place.clientHeight });
-  const chart = new uPlot({
-    ...size(),
-    legend: { show: false },
-    cursor: { show: false },
-    axes: [{ ...axis, space: 90, size: 30, values: [[1, "{HH}:{mm}:{ss}", null, null, null, null, null, null, 1]] }, { ...axis, size: 44 }],
-    series: [{}, ...names.map((label, index) => ({ label, width: 2, points: { show: false }, stroke: colour(`--series-${index + 1}`) }))],
-  }, [[]], place);
+  const chart = new uPlot(
+    {
+      ...size(),
+      legend: { show: false },
+      cursor: { show: false },
+      axes: [
+        { ...axis, space: 90, size: 30, values: [[1, "{HH}:{mm}:{ss}", null, null, null, null, null, null, 1]] },
+        { ...axis, size: 44 },
+      ],
+      series: [
+        {},
+        ...names.map((label, index) => ({
+          label,
+          width: 2,
+          points: { show: false },
+          stroke: colour(`--series-${index + 1}`),
+        })),
+      ],
+    },
+    [[]],
+    place,
+  );
   new ResizeObserver(() => chart.setSize(size())).observe(place);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => chart.redraw());
   return chart;

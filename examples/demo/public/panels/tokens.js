@@ -11,7 +11,10 @@ export function tokens(panel) {
     if ((await panel.connect()) === undefined) return;
     const response = await post(panel.wire.watch("/tokens"), { prompt }, signal);
     panel.state = "open";
-    const events = response.body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream()).getReader();
+    const events = response.body
+      .pipeThrough(new TextDecoderStream())
+      .pipeThrough(new EventSourceParserStream())
+      .getReader();
     let isDone = false;
     for (let event = await events.read(); !event.done; event = await events.read()) {
       isDone = event.value.event === "done";

@@ -353,7 +353,7 @@ describe("what it says of the code", () => {
       rows("## The stream object")
         .map(([name]) => unquote(name))
         .sort(),
-    ).toEqual(declared("src/event-stream.ts"));
+    ).toEqual(declared("src/source/event-stream.ts"));
     expect(
       rows("## Events")
         .map(([name]) => unquote(name))

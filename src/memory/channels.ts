@@ -1,7 +1,10 @@
 import { randomBytes } from "node:crypto";
-import type { History } from "../broker/checks.js";
-import { Log } from "./log.js";
+import type { PublishedEvent } from "../broker/broker.js";
+import type { History, SubscribeSettings } from "../broker/checks.js";
 import { type EventParts, publishedEvent } from "../broker/published-event.js";
+import { Subscription, type SubscriptionHost } from "../broker/subscription.js";
+import { LogCursor, type Logs, nowhere } from "./cursor.js";
+import { type Entry, Log } from "./log.js";
 
 /** How often the logs are looked through, in milliseconds at most; for short ages more often. */
 const longestSweep = 60_000;
@@ -13,7 +16,7 @@ const longestSweep = 60_000;
  * A log without readers, all of whose events have aged out, is forgotten. What stays of it is one number for all
  * the forgotten ones: no place before that is taken for current, in a channel that begins anew.
  */
-export class Channels {
+export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
   /** The number of the last event, 0 before the first. */
   sequence = 0;
   /** The number of the last event that was forgotten together with its log. */
@@ -34,8 +37,44 @@ export class Channels {
     return this.#logs.get(channel);
   }
 
+  subscribe(channels: readonly string[], settings: SubscribeSettings): Subscription<Entry, LogCursor> {
+    const { lastEventId, from } = settings;
+    const place = lastEventId === undefined ? from : (this.#find(lastEventId, channels) ?? nowhere);
+    const cursors = channels.map((channel) => new LogCursor(this, channel, place));
+    return new Subscription(this, { cursors, isMissing: false }, settings);
+  }
+
+  compare(a: Entry, b: Entry): number {
+    return a.sequence - b.sequence;
+  }
+
+  /** One number is a place in all channels. */
+  eventOf({ event }: Entry): PublishedEvent {
+    return event;
+  }
+
+  /** The log of `channel` for a subscription, which releases it. */
+  acquire(channel: string): Log {
+    const log = this.#open(channel);
+    log.subscriptions += 1;
+    return log;
+  }
+
+  /** What a stranger has named costs nothing once he has left: a log that never had anything in it goes with its last subscription. */
+  release(channel: string, log: Log): void {
+    log.subscriptions -= 1;
+    if (log.subscriptions === 0 && log.isBlank && !log.isForgotten) this.#forget(channel, log);
+  }
+
+  #forget(channel: string, log: Log): void {
+    log.isForgotten = true;
+    this.#logs.delete(channel);
+    this.forgottenUpTo = Math.max(this.forgottenUpTo, log.lostUpTo);
+    if (this.#logs.size === 0) this.#stop();
+  }
+
   /** The log of `channel`, begun if there is none. */
-  open(channel: string): Log {
+  #open(channel: string): Log {
     let log = this.#logs.get(channel);
     if (log === undefined) {
       log = new Log(this.#history, this.forgottenUpTo);
@@ -47,7 +86,7 @@ export class Channels {
 
   /** @returns the event's id */
   append(channel: string, parts: EventParts): string {
-    const log = this.open(channel);
+    const log = this.#open(channel);
     const sequence = this.sequence + 1;
     const id = `${this.#prefix}${sequence}`;
     const entry = { sequence, at: performance.now(), event: publishedEvent(id, parts) };
@@ -57,7 +96,7 @@ export class Channels {
   }
 
   end(channel: string): void {
-    const log = this.open(channel);
+    const log = this.#open(channel);
     log.isEnded = true;
     log.touched = performance.now();
     log.wake();
@@ -67,7 +106,7 @@ export class Channels {
    * The number of the event with this `id`, if it is one of a place in these channels. An event that has left counts,
    * for one of them then misses events, but what the others hold from before it must not come twice.
    */
-  find(id: string, channels: readonly string[]): number | undefined {
+  #find(id: string, channels: readonly string[]): number | undefined {
     const digits = id.startsWith(this.#prefix) ? id.slice(this.#prefix.length) : "";
     if (!/^[1-9]\d{0,15}$/.test(digits)) return undefined;
     const sequence = Number(digits);
@@ -87,12 +126,8 @@ export class Channels {
       log.expire(now);
       // Clients that drop now and come back find their place, however long the channel has been idle.
       if (log.isWatched) log.touched = now;
-      else if (now - log.touched >= this.#history.maxAge) {
-        this.#logs.delete(channel);
-        this.forgottenUpTo = Math.max(this.forgottenUpTo, log.lostUpTo);
-      }
+      else if (now - log.touched >= this.#history.maxAge) this.#forget(channel, log);
     }
-    if (this.#logs.size === 0) this.#stop();
   };
 
   #stop(): void {

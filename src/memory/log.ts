@@ -15,10 +15,14 @@ export interface Entry {
  */
 export class Log {
   isEnded = false;
+  /** Whether the broker has forgotten it: what comes to the channel from then on goes to another log. */
+  isForgotten = false;
+  /** How many subscriptions there are to the channel. One that is dropped, not ended, counts for ever. */
+  subscriptions = 0;
   /** When it was last used: from then on its age counts. */
   touched: number = performance.now();
 
-  readonly #waiting = new Set<Waiter>();
+  #waiting = new Set<Waiter>();
   #isBeingRead = false;
   /** The sequence of its newest entry. */
   last: number;
@@ -46,12 +50,16 @@ export class Log {
     this.#waiting.add(waiter);
   }
 
-  leave(waiter: Waiter): void {
+  stopWaiting(waiter: Waiter): void {
     this.#waiting.delete(waiter);
   }
 
+  /** Each waiter is called once: those that read to the end again wait again. */
   wake(): void {
-    for (const waiter of this.#waiting) waiter.wake();
+    if (this.#waiting.size === 0) return;
+    const waiting = this.#waiting;
+    this.#waiting = new Set();
+    for (const waiter of waiting) waiter.wake();
   }
 
   append(entry: Entry): void {
@@ -114,11 +122,17 @@ export class Log {
     return this.#entries[this.#indexAfter(sequence)];
   }
 
+  /** Whether there has never been anything in it: forgetting it loses nothing. */
+  get isBlank(): boolean {
+    return !this.isEnded && this.last === this.#floor;
+  }
+
   /** Whether `sequence` is a place in this log: an entry that is held, or one that may have been and has left. */
   knows(sequence: number): boolean {
+    const { lostUpTo } = this;
     return (
       sequence === this.#left ||
-      sequence < this.lostUpTo ||
+      sequence < lostUpTo ||
       this.#entries[this.#indexAfter(sequence - 1)]?.sequence === sequence
     );
   }

@@ -5,7 +5,6 @@ import type { Broker, HistoryOptions, PublishedEvent, SubscribeOptions } from ".
 import { Channels } from "./channels.js";
 import { publishAll } from "../broker/publish-all.js";
 import { encodeForPublishing } from "../broker/published-event.js";
-import { Subscription } from "./subscription.js";
 
 /**
  * A broker for one process: its channels live in memory and go with it. A client that comes back
@@ -65,10 +64,8 @@ class MemoryBroker<E extends ServerSentEvent> implements Broker<E> {
     options?: SubscribeOptions,
   ): Promise<AsyncIterable<PublishedEvent<E>>> {
     const names = checkChannels(channels);
-    const beginning = checkSubscribeOptions(options);
-    return new Subscription(this.#open(), names, beginning) as AsyncIterable<PublishedEvent> as AsyncIterable<
-      PublishedEvent<E>
-    >;
+    const settings = checkSubscribeOptions(options);
+    return this.#open().subscribe(names, settings) as AsyncIterable<PublishedEvent> as AsyncIterable<PublishedEvent<E>>;
   }
 
   async close(): Promise<void> {

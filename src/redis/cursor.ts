@@ -1,14 +1,37 @@
-import { compareIds, type Entry } from "./entry.js";
+import type { Cursor } from "../broker/subscription.js";
+import type { Waiter } from "../source/feed.js";
 import type { Position } from "./composite-id.js";
+import { compareIds, type Entry, type EventEntry } from "./entry.js";
 import type { Tail } from "./tail.js";
 
+/** Where a subscription begins in one of its channels. */
+export interface Place {
+  readonly key: string;
+  readonly position: Position;
+  /** Whether the channel has ended and nothing is left in it. */
+  readonly isOver: boolean;
+  /** The newest position of the channel, and when (by `performance.now()`) it was that for certain. */
+  readonly last: string;
+  readonly at: number;
+}
+
+/** Where cursors get their tails. */
+export interface Tails {
+  acquire(place: Place): Tail;
+  release(tail: Tail): void;
+}
+
 /** One subscription's place in one channel: in the tail that this process shares, or behind it, in pages from Redis. */
-export class Cursor {
-  readonly #tail: Tail;
-  readonly #wake: () => void;
+export class TailCursor implements Cursor<EventEntry> {
+  readonly #tails: Tails;
+  readonly #place: Place;
+  readonly key: string;
   /** After what was last taken. */
   position: Position;
-  #losses: number;
+  #held: Tail | undefined;
+  #waiter: Waiter | undefined;
+  #hasEnded: boolean;
+  #losses = 0;
   /** Where the next entry is in the tail, if it is. */
   #index: number | undefined;
   #page: readonly Entry[] = [];
@@ -18,21 +41,28 @@ export class Cursor {
   #isBehind = false;
   #error: unknown;
 
-  constructor(tail: Tail, position: Position, wake: () => void) {
-    this.#tail = tail;
-    this.position = position;
-    this.#wake = wake;
-    this.#losses = tail.losses;
-    tail.subscriptions++;
+  constructor(tails: Tails, place: Place) {
+    this.#tails = tails;
+    this.#place = place;
+    this.key = place.key;
+    this.position = place.position;
+    this.#hasEnded = place.isOver;
   }
 
-  /**
-   * The next entry; `"gap"`, once, where events are missing before it; `"loading"` or `undefined` where it is not
-   * here yet, or not there: `wake` will be called.
-   */
-  peek(): Entry | "gap" | "loading" | undefined {
+  get #tail(): Tail {
+    if (this.#held === undefined) {
+      this.#held = this.#tails.acquire(this.#place);
+      this.#losses = this.#held.losses;
+      this.#held.subscriptions++;
+    }
+    return this.#held;
+  }
+
+  peek(): EventEntry | "gap" | "loading" | "end" | undefined {
+    if (this.#hasEnded) return "end";
     if (this.#error !== undefined) throw this.#error;
-    if (this.#losses !== this.#tail.losses) return this.#restart();
+    const tail = this.#tail;
+    if (this.#losses !== tail.losses) return this.#restart();
     const entry = this.#next();
     if (this.#isBehind) {
       this.#isBehind = false;
@@ -40,9 +70,15 @@ export class Cursor {
     }
     if (entry === undefined) return this.#isLoading ? "loading" : undefined;
     // Where its predecessor is not after this place, nothing is between them.
-    if (compareIds(entry.after, this.position) <= 0) return entry;
-    this.position = entry.after;
-    return "gap";
+    if (compareIds(entry.after, this.position) > 0) {
+      this.position = entry.after;
+      return "gap";
+    }
+    if (isEvent(entry)) return entry;
+    this.#hasEnded = true;
+    this.position = entry.id;
+    this.#free();
+    return "end";
   }
 
   /** Takes the entry that `peek` showed. */
@@ -65,29 +101,29 @@ export class Cursor {
     let entry = tail.at(this.#index);
     while (entry !== undefined && compareIds(entry.id, this.position) <= 0) entry = tail.at(++this.#index);
     if (entry === undefined && tail.error !== undefined) throw tail.error;
-    if (entry === undefined) tail.wait(this.#wake);
     return entry;
   }
 
   #load(): void {
     if (this.#isLoading) return;
     this.#isLoading = true;
-    this.#tail.page(this.position).then(
+    const tail = this.#tail;
+    tail.page(this.position).then(
       (page) => {
         this.#isLoading = false;
         this.#page = page;
         this.#taken = 0;
         // What was between here and the tail has aged out.
         if (page.length === 0) {
-          this.#isBehind = !this.#tail.adjoins(this.position);
-          this.position = this.#tail.floor;
+          this.#isBehind = !tail.adjoins(this.position);
+          this.position = tail.floor;
         }
-        this.#wake();
+        this.#waiter?.wake();
       },
       (error: unknown) => {
         this.#isLoading = false;
         this.#error = error;
-        this.#wake();
+        this.#waiter?.wake();
       },
     );
   }
@@ -101,10 +137,27 @@ export class Cursor {
     return "gap";
   }
 
-  /** Lets go of the tail. */
-  close(): Tail {
-    this.#tail.stopWaiting(this.#wake);
-    this.#tail.subscriptions--;
-    return this.#tail;
+  wait(waiter: Waiter): void {
+    this.#waiter = waiter;
+    this.#held?.wait(waiter);
   }
+
+  release(): void {
+    this.#hasEnded = true;
+    this.#free();
+  }
+
+  #free(): void {
+    const tail = this.#held;
+    if (tail === undefined) return;
+    this.#held = undefined;
+    if (this.#waiter !== undefined) tail.stopWaiting(this.#waiter);
+    this.#waiter = undefined;
+    tail.subscriptions--;
+    this.#tails.release(tail);
+  }
+}
+
+function isEvent(entry: Entry): entry is EventEntry {
+  return entry.event !== undefined;
 }

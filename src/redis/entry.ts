@@ -12,6 +12,11 @@ export interface Entry {
   readonly parts: EventParts;
 }
 
+/** An entry that is an event. */
+export interface EventEntry extends Entry {
+  readonly event: PublishedEvent;
+}
+
 /** What `after` is in the first entry of a stream. */
 export const origin = "0-0";
 

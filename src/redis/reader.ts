@@ -68,6 +68,7 @@ export class Reader {
   close(): void {
     this.#closing.abort();
     this.#disconnect();
+    for (const tail of this.#tails.values()) tail.wake();
   }
 
   async #run(): Promise<void> {

@@ -7,15 +7,16 @@ import {
 } from "../broker/checks.js";
 import type { Broker, HistoryOptions, PublishedEvent, SubscribeOptions } from "../broker/broker.js";
 import { publishAll } from "../broker/publish-all.js";
-import { encodeForPublishing } from "../broker/published-event.js";
+import { encodeForPublishing, publishedEvent } from "../broker/published-event.js";
+import { Subscription, type SubscriptionHost } from "../broker/subscription.js";
 import { EventStreamError, show, unknownOption } from "../errors.js";
 import type { ServerSentEvent } from "../format/event.js";
 import { checkClient, type RedisClient } from "./client.js";
-import { origin } from "./entry.js";
-import { positionsIn } from "./composite-id.js";
+import { composeId, positionsIn } from "./composite-id.js";
+import { type Place, TailCursor, type Tails } from "./cursor.js";
+import { compareIds, type EventEntry, origin } from "./entry.js";
 import { Reader } from "./reader.js";
 import { Store } from "./store.js";
-import { type Place, type Readers, Subscription } from "./subscription.js";
 import { Tail } from "./tail.js";
 
 /** How a `redisBroker` is made. */
@@ -76,12 +77,10 @@ export function redisBroker<E extends ServerSentEvent = ServerSentEvent>(options
   return new RedisBroker<E>(store, new Reader(client, store, timeout), prefix);
 }
 
-class RedisBroker<E extends ServerSentEvent> implements Broker<E>, Readers {
+class RedisBroker<E extends ServerSentEvent> implements Broker<E>, Tails, SubscriptionHost<EventEntry, TailCursor> {
   readonly #store: Store;
   readonly #reader: Reader;
   readonly #prefix: string;
-  /** Those that have joined. */
-  readonly #subscriptions = new Set<Subscription>();
   isClosed = false;
 
   constructor(store: Store, reader: Reader, prefix: string) {
@@ -118,13 +117,18 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, Readers {
     const found = await Promise.all(keys.map((key) => this.#place(key, known?.get(key), beginning)));
     this.#checkOpen();
     const isMissing = found.some(({ isKnown }) => !isKnown);
-    const subscription = new Subscription(
-      this,
-      found.map(({ place }) => place),
-      isMissing,
-      beginning,
-    );
+    const cursors = found.map(({ place }) => new TailCursor(this, place));
+    const subscription = new Subscription(this, { cursors, isMissing }, beginning);
     return subscription as AsyncIterable<PublishedEvent> as AsyncIterable<PublishedEvent<E>>;
+  }
+
+  compare(a: EventEntry, b: EventEntry): number {
+    return compareIds(a.id, b.id);
+  }
+
+  eventOf({ event, parts }: EventEntry, cursors: readonly TailCursor[]): PublishedEvent {
+    if (cursors.length === 1) return event;
+    return publishedEvent(composeId(cursors.map(({ key, position }) => [key, position])), parts);
   }
 
   /** Where the subscription begins in a channel, and whether nothing is missing before that. */
@@ -149,8 +153,7 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, Readers {
     return { place: { key, position, isOver, last, at }, isKnown: true };
   }
 
-  join(subscription: Subscription, { key, last, at }: Place): Tail {
-    this.#subscriptions.add(subscription);
+  acquire({ key, last, at }: Place): Tail {
     let tail = this.#reader.find(key);
     if (tail === undefined) {
       tail = new Tail(this.#store, key, last, at);
@@ -159,15 +162,13 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, Readers {
     return tail;
   }
 
-  leave(subscription: Subscription, tails: readonly Tail[]): void {
-    this.#subscriptions.delete(subscription);
-    for (const tail of tails) if (tail.subscriptions === 0) this.#reader.delete(tail);
+  release(tail: Tail): void {
+    if (tail.subscriptions === 0) this.#reader.delete(tail);
   }
 
   async close(): Promise<void> {
     this.isClosed = true;
     this.#reader.close();
-    for (const subscription of this.#subscriptions) subscription.finish();
   }
 
   /** As Redis will reply it: a lone surrogate does not survive UTF-8. */

@@ -1,6 +1,7 @@
 import type { EventStreamError } from "../errors.js";
 import { backOff } from "./backoff.js";
 import { compareIds, type Entry, isBefore, timeOf } from "./entry.js";
+import type { Waiter } from "../source/feed.js";
 import type { Store } from "./store.js";
 
 /**
@@ -29,7 +30,7 @@ export class Tail {
   error: Error | undefined;
   readonly #store: Store;
   #entries: Entry[] = [];
-  #waiting = new Set<() => void>();
+  #waiting = new Set<Waiter>();
   readonly #pages = new Map<string, Promise<readonly Entry[]>>();
 
   constructor(store: Store, key: string, last: string, confirmed: number) {
@@ -117,19 +118,19 @@ export class Tail {
     }
   }
 
-  /** Calls `callback` once, when there is something new. */
-  wait(callback: () => void): void {
-    this.#waiting.add(callback);
+  /** Wakes `waiter` once, when there is something new. */
+  wait(waiter: Waiter): void {
+    this.#waiting.add(waiter);
   }
 
-  stopWaiting(callback: () => void): void {
-    this.#waiting.delete(callback);
+  stopWaiting(waiter: Waiter): void {
+    this.#waiting.delete(waiter);
   }
 
   wake(): void {
     const waiting = this.#waiting;
     this.#waiting = new Set();
-    for (const callback of waiting) callback();
+    for (const waiter of waiting) waiter.wake();
   }
 
   fail(error: Error): void {

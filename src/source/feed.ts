@@ -3,13 +3,16 @@ interface Call<T> {
   readonly reject: (error: unknown) => void;
 }
 
-/** Who waits for something to come. */
+/** Waits for a feed, or for a log, to have something new. */
 export interface Waiter {
-  /** Something has come, or nothing can any longer. It is the middle of a `publish`: nothing of the application's may run. */
+  /**
+   * There is something to read, or there will never be. Called in the middle of `publish()`: it must not run the
+   * application's code.
+   */
   wake(): void;
 }
 
-/** That nothing comes any more. */
+/** The result of an iterator that has ended. */
 export const done: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
 /**
@@ -17,23 +20,24 @@ export const done: IteratorReturnResult<undefined> = { done: true, value: undefi
  * subscriptions, and the promises would cost more than the event.
  */
 export abstract class Feed<T> implements AsyncIterableIterator<T, undefined>, Waiter {
-  /** The calls of `next` that wait for an item. */
+  /** The calls of `next` that wait for an item, in their order; and what wakes them, made once. */
   #calls: Call<T>[] | undefined;
+  #server: Waiter | undefined;
   #waiter: Waiter | undefined;
 
   /**
-   * What comes next; `undefined` if it is not there yet: who waits is woken when it may be.
+   * The next item; `undefined` if it is not there yet: `wait` tells when to read again.
    *
    * @throws what ends the feed
    */
   abstract read(): IteratorResult<T, undefined> | undefined;
 
-  /** Ends it, whatever is there, and wakes who waits. */
-  abstract finish(): void;
+  /** Ends the feed, even if there is more to read, and wakes its waiter. */
+  abstract end(): void;
 
-  /** A signal that it listens to has aborted. */
+  /** The signal that the feed listens to has aborted. */
   handleEvent(): void {
-    this.finish();
+    this.end();
   }
 
   /** Wakes `waiter` once, when it is worth reading again. */
@@ -50,11 +54,6 @@ export abstract class Feed<T> implements AsyncIterableIterator<T, undefined>, Wa
           };
   }
 
-  /** Whether somebody waits. */
-  protected get isAwaited(): boolean {
-    return this.#waiter !== undefined;
-  }
-
   wake(): void {
     const waiter = this.#waiter;
     this.#waiter = undefined;
@@ -68,29 +67,29 @@ export abstract class Feed<T> implements AsyncIterableIterator<T, undefined>, Wa
   next(): Promise<IteratorResult<T, undefined>> {
     return new Promise((resolve, reject) => {
       const calls = (this.#calls ??= []);
-      // Where others wait already, nothing is there.
+      // Earlier calls that still wait have found nothing: this one would not either.
       if (calls.push({ resolve, reject }) === 1) this.#serve(calls);
     });
   }
 
   return(): Promise<IteratorResult<T, undefined>> {
-    this.finish();
+    this.end();
     return Promise.resolve(done);
   }
 
-  /** Serves the calls that wait, as far as there is something for them. */
+  /** Answers the waiting calls of `next`, as far as there are items for them. */
   #serve(calls: Call<T>[]): void {
     while (calls.length > 0) {
       try {
         const result = this.read();
         if (result === undefined) {
-          this.wait({ wake: () => this.#serve(calls) });
+          this.wait((this.#server ??= { wake: () => this.#serve(calls) }));
           return;
         }
         calls.shift()?.resolve(result);
       } catch (error) {
         calls.shift()?.reject(error);
-        this.finish();
+        this.end();
       }
     }
   }

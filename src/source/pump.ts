@@ -129,7 +129,7 @@ class FeedPump extends Pump implements Waiter {
   }
 
   protected leave(): void {
-    this.#feed.finish();
+    this.#feed.end();
   }
 }
 

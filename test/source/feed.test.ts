@@ -20,7 +20,7 @@ class Numbers extends Feed<number> {
     return value === undefined ? undefined : { done: false, value };
   }
 
-  finish(): void {
+  end(): void {
     this.isOver = true;
     this.wake();
   }

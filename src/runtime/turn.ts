@@ -1,56 +1,91 @@
 /**
- * Turns of the event loop, and how long the present one has lasted.
+ * Fair shares of the event loop.
  *
- * Promises that are ready at once run before the loop turns: a source that is always ready would
- * keep timers and every other connection waiting for ever. So the streams of a process share one
- * allowance a turn, and who finds it spent waits for the next turn. A turn that was spent lasts until
- * timers and sockets have been served after it.
+ * Promises that are ready at once run before the loop turns, so a source that is always ready would keep timers and
+ * every other connection waiting for ever. The streams of a process therefore share one allowance for each turn of the
+ * loop. A stream that finds it spent joins a queue. The queue is served in order, one stream after the other: woken
+ * together, three hundred streams would each spend an item's time before the first of them looks at the clock.
  */
 
 // Taken at load: under fake timers the loop turns all the same, and work takes its real time.
 const { setImmediate } = globalThis;
 const now = performance.now.bind(performance);
 
-const allowance = 10; // ms
+/** How long all streams together may work in one turn, in milliseconds. */
+const allowance = 10;
 
-let number = 0;
+/** How long one stream may work while others wait, in milliseconds: enough to fill a few batches. */
+const slice = 1;
+
+let hasBegun = false;
 let began = 0;
-let next: Promise<void> | undefined;
+let sliceBegan = 0;
 
-/** The number of the present turn: who sees the same one twice shares one allowance with himself. */
-export function currentTurn(): number {
-  if (next === undefined) {
-    began = now();
-    next = new Promise((resolve) => {
-      const end = (): void => {
-        number += 1;
-        next = undefined;
-        resolve();
-      };
-      // Immediates come after sockets and before timers: what is spent on one side of here must not be spent again on the other.
-      setImmediate(() => (isSpent() ? setImmediate(end) : end()));
-    });
+/** Those who wait, in the order in which they came: what is left of `queue` from `position` on, and then `newcomers`. */
+let queue: (() => void)[] = [];
+let position = 0;
+let newcomers: (() => void)[] = [];
+
+function begin(): void {
+  if (hasBegun) return;
+  hasBegun = true;
+  began = sliceBegan = now();
+  // Immediates run after sockets and before timers: work on one side of here must not be followed by as much on the other.
+  setImmediate(() => (isAllowanceSpent() ? setImmediate(end) : end()));
+}
+
+function end(): void {
+  hasBegun = false;
+  if (isAnybodyWaiting()) {
+    begin();
+    serveNext();
   }
-  return number;
 }
 
-/** Whether streams have worked for so long in this turn that they owe the loop one. */
-export function isTurnSpent(): boolean {
-  currentTurn();
-  return isSpent();
+function isAnybodyWaiting(): boolean {
+  return position < queue.length || newcomers.length > 0;
 }
 
-function isSpent(): boolean {
+function isAllowanceSpent(): boolean {
   return now() - began >= allowance;
 }
 
-/** Resolves when the allowance is a new one: one promise for all who wait. */
-export function nextTurn(): Promise<void> {
-  currentTurn();
-  return next as Promise<void>;
+function serveNext(): void {
+  // The end of the turn goes on with those who are left.
+  if (isAllowanceSpent()) return;
+  if (position === queue.length) {
+    queue = newcomers;
+    newcomers = [];
+    position = 0;
+  }
+  const next = queue[position];
+  if (next === undefined) return;
+  position += 1;
+  sliceBegan = now();
+  next();
+  // Ticks run when no microtask is left: when this stream has done what it can, and its frames are being written.
+  queueMicrotask(() => process.nextTick(serveNext));
 }
 
-/** Calls `callback` when the loop has turned, after all that waits for the same by now: `nextTurn` may be before that. */
+/** Whether whoever works now must let the event loop, or a stream that waits, have its turn before going on. */
+export function isTurnSpent(): boolean {
+  begin();
+  const at = now();
+  return at - began >= allowance || (isAnybodyWaiting() && at - sliceBegan >= slice);
+}
+
+/** Calls `callback`, which must not throw, when its turn has come: after all who came before, in a turn that is not spent. */
+export function whenTurnComes(callback: () => void): void {
+  begin();
+  newcomers.push(callback);
+}
+
+/** Resolves when the caller's turn has come. */
+export function nextTurn(): Promise<void> {
+  return new Promise(whenTurnComes);
+}
+
+/** Calls `callback` in the next turn of the event loop, however much is done in this one. */
 export function afterOneTurn(callback: () => void): void {
   setImmediate(callback);
 }

@@ -1,5 +1,5 @@
 import { Feed, type Waiter } from "./feed.js";
-import { currentTurn, isTurnSpent, nextTurn } from "../runtime/turn.js";
+import { isTurnSpent, nextTurn, whenTurnComes } from "../runtime/turn.js";
 import type { SourceReader } from "./readers.js";
 
 /** Where items go. */
@@ -18,7 +18,6 @@ export interface Sink {
 export abstract class Pump {
   /** A stream that is over takes it away: a source that goes on waiting, for whatever it waits for, then holds no request and no response. */
   protected sink: Sink | undefined;
-  #turn = -1;
 
   constructor(sink: Sink) {
     this.sink = sink;
@@ -32,16 +31,6 @@ export abstract class Pump {
   stop(): void {
     this.sink = undefined;
     this.leave();
-  }
-
-  /**
-   * Whether the event loop is to have a turn before the next item: a source that is always ready would keep timers and
-   * other connections waiting for ever. One item in a turn does not: among thousands that get the same event, nobody owes one.
-   */
-  protected owesTurn(): boolean {
-    const previous = this.#turn;
-    this.#turn = currentTurn();
-    return this.#turn === previous && isTurnSpent();
   }
 }
 
@@ -79,7 +68,8 @@ class ItemPump extends Pump {
         }
         const room = this.sink?.send(result.value);
         if (room !== undefined) await room;
-        if (this.owesTurn()) await nextTurn();
+        // Whoever has waited for room may find that others have used up the turn.
+        if (isTurnSpent()) await nextTurn();
       }
     } catch (error) {
       this.sink?.failed(error);
@@ -114,9 +104,8 @@ class FeedPump extends Pump implements Waiter {
       if (result === undefined) return this.#feed.wait(this);
       if (result.done === true) return this.sink?.ended();
       const room = this.sink?.send(result.value);
-      const turn = this.owesTurn() ? nextTurn() : undefined;
-      const pause = room ?? turn;
-      if (pause !== undefined) return void pause.then(() => this.wake());
+      if (room !== undefined) return void room.then(() => this.wake());
+      if (isTurnSpent()) return whenTurnComes(() => this.runInScope());
     }
   }
 
@@ -133,11 +122,24 @@ class FeedPump extends Pump implements Waiter {
   }
 }
 
-/** Those who were woken together run together, as soon as whoever woke them is done. */
+/** How many run before what they have written leaves, so that the time of a turn includes the writing. */
+const runTogether = 32;
+
+/** Those who were woken together run as soon as whoever woke them is done, as far as the turn lasts. */
 let woken: FeedPump[] = [];
 
 function runWoken(): void {
   const pumps = woken;
   woken = [];
-  for (const pump of pumps) pump.runInScope();
+  runFrom(pumps, 0);
+}
+
+function runFrom(pumps: readonly FeedPump[], start: number): void {
+  const end = Math.min(start + runTogether, pumps.length);
+  if (isTurnSpent()) {
+    for (const pump of pumps.slice(start)) whenTurnComes(() => pump.runInScope());
+    return;
+  }
+  for (const pump of pumps.slice(start, end)) pump.runInScope();
+  if (end < pumps.length) process.nextTick(runFrom, pumps, end);
 }

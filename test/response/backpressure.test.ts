@@ -279,3 +279,28 @@ it("lets timers and other connections have their turns beside sources that are a
   for (const client of clients) client.socket.destroy();
   await until(() => s.over === 5);
 });
+
+it("answers other requests after few items of its sources, however many of those are always ready", async () => {
+  let items = 0;
+  const s = await stage(async function* () {
+    for (;;) {
+      items += 1;
+      const end = performance.now() + 1;
+      while (performance.now() < end);
+      yield items;
+    }
+  });
+  s.app.get("/other", (_req, res) => void res.send(`answered`));
+  const clients = Array.from({ length: 200 }, () => new RawClient(s.port).request("GET", "/").forget());
+  await until(() => s.begun === 200);
+  const counts: number[] = [];
+  for (let n = 0; n < 3; n++) {
+    const before = items;
+    expect(await (await fetch(`${s.url}/other`)).text()).toBe("answered");
+    counts.push(items - before);
+  }
+  // Ten for each turn of the loop that the request needs, where it would be two hundred.
+  expect(Math.min(...counts)).toBeLessThan(200);
+  for (const client of clients) client.socket.destroy();
+  await until(() => s.over === 200);
+});

@@ -3,6 +3,8 @@ import type * as Turn from "../../src/runtime/turn.js";
 
 // How long streams may work before the event loop has its turn, with a loop and a clock of the test's own.
 
+const realSetImmediate = globalThis.setImmediate;
+
 let now: number;
 let immediates: (() => void)[];
 let turn: typeof Turn;
@@ -14,8 +16,13 @@ async function check(): Promise<void> {
   for (const callback of due) {
     callback();
     // Whoever waits for the next turn works now: before the timers.
-    await Promise.resolve();
+    await settled();
   }
+}
+
+/** Resolves when all that runs in microtasks and ticks has run. */
+function settled(): Promise<void> {
+  return new Promise((resolve) => void realSetImmediate(resolve));
 }
 
 /** A stream that always has more: it works until it owes the loop a turn. */
@@ -41,13 +48,15 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-it("ends a turn that is not spent after the sockets have been served once", async () => {
-  const first = turn.currentTurn();
-  expect(turn.currentTurn()).toBe(first);
+it("begins the allowance anew after the sockets have been served once", async () => {
+  expect(turn.isTurnSpent()).toBe(false);
   now += 9;
   expect(turn.isTurnSpent()).toBe(false);
   await check();
-  expect(turn.currentTurn()).toBe(first + 1);
+  now += 9;
+  expect(turn.isTurnSpent()).toBe(false);
+  now += 10;
+  expect(turn.isTurnSpent()).toBe(true);
 });
 
 it.each(["sockets", "immediates"])(
@@ -70,6 +79,52 @@ it.each(["sockets", "immediates"])(
   },
 );
 
-it("wakes all who wait with one promise", () => {
-  expect(turn.nextTurn()).toBe(turn.nextTurn());
+it("lets however many streams that are always ready work no longer than 10 ms between two looks at the timers", async () => {
+  const works = Array.from({ length: 300 }, () => work(10));
+  // They have all begun in one turn, before any of them could know of the others.
+  const looks: number[] = [];
+  for (let n = 0; n < 700; n++) {
+    await check();
+    looks.push(now);
+  }
+  await Promise.all(works);
+  expect(now).toBe(1_000 + 300 * 10);
+  const between = looks.slice(1).map((at, n) => at - (looks[n] as number));
+  expect(Math.max(...between)).toBeLessThanOrEqual(11);
 });
+
+it("serves those who wait in the order in which they came, each as soon as the one before has to wait", async () => {
+  now += 1;
+  turn.isTurnSpent();
+  now += 10;
+  const served: string[] = [];
+  const wait = async (name: string, cost: number): Promise<void> => {
+    await turn.nextTurn();
+    served.push(`${name} at ${now - 1_000}`);
+    now += cost;
+  };
+  const waiting = [wait("a", 4), wait("b", 4), wait("c", 4), wait("d", 4)];
+  for (let n = 0; n < 4; n++) await check();
+  await Promise.all(waiting);
+  expect(served).toEqual(["a at 11", "b at 15", "c at 19", "d at 23"]);
+});
+
+it("gives each of two streams that are always ready a millisecond or so before it is the other's turn", async () => {
+  const order: string[] = [];
+  const stream = async (name: string): Promise<void> => {
+    for (let n = 0; n < 20; n++) {
+      now += 0.25;
+      order.push(name);
+      if (turn.isTurnSpent()) await turn.nextTurn();
+    }
+  };
+  turn.isTurnSpent();
+  now += 10;
+  await Promise.all([turn.nextTurn().then(() => stream("a")), turn.nextTurn().then(() => stream("b")), ticking()]);
+  expect(order.join("")).toMatch(/^(?:a{4}b{4}){5}$/);
+});
+
+/** The loop turns until the streams have done their work. */
+async function ticking(): Promise<void> {
+  for (let n = 0; n < 10; n++) await check();
+}

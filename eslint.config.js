@@ -3,7 +3,7 @@ import { defineConfig } from "eslint/config";
 import ts from "typescript-eslint";
 
 export default defineConfig(
-  { ignores: ["dist", "coverage", "docs", "test/bench", "**/node_modules"] },
+  { ignores: ["dist", "coverage", "docs", "test/bench", "test/ecosystem", "**/node_modules"] },
   js.configs.recommended,
   {
     files: ["**/*.ts"],

@@ -17,7 +17,7 @@ function count(length, bytes) {
 }
 
 /** One request on a connection of its own. `received(events, bytes)` is called for each read. */
-function request(port, path, received, source) {
+function request(port, path, received, source, header = "") {
   const socket = connect({
     port,
     host: "127.0.0.1",
@@ -28,7 +28,9 @@ function request(port, path, received, source) {
     process.stderr.write(`${path}: ${error.message}\n`);
     process.exit(1);
   });
-  socket.write(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\nConnection: close\r\n\r\n`);
+  socket.write(
+    `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\nConnection: close\r\n${header}\r\n`,
+  );
   return socket;
 }
 
@@ -95,6 +97,30 @@ const commands = {
     const times = await commands.arrival;
     const at = BigInt(published);
     return times.map((time) => Number(time - at) / 1e6).sort((a, b) => a - b);
+  },
+
+  /**
+   * Opens streams that resume, evenly spread over `within` milliseconds, each after one of the first half of `ids`.
+   * Resolves when each has had everything after its own: the milliseconds it took.
+   */
+  async resume({ port, streams, ids, within }) {
+    const began = performance.now();
+    await Promise.all(
+      Array.from({ length: streams }, async (_, n) => {
+        await new Promise((resolve) => setTimeout(resolve, (n * within) / streams));
+        const after = n % (ids.length / 2);
+        let left = ids.length - 1 - after;
+        const source = `127.0.${number}.${1 + Math.floor(n / 5_000)}`;
+        await new Promise((resolve) => {
+          const more = (events) => {
+            left -= events;
+            if (left <= 0) resolve();
+          };
+          open.push(request(port, "/room", more, source, `Last-Event-ID: ${ids[after]}\r\n`));
+        });
+      }),
+    );
+    return performance.now() - began;
   },
 
   /** Opens streams that read nothing at all. */

@@ -3,7 +3,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 /** One contender in a process of its own: `node --expose-gc server.js NAME '{"pingInterval":…,"library":…}'`. */
 const [name, options] = process.argv.slice(2);
 const { contender } = await import(`./contenders/${name}.js`);
-const { server, publish } = await contender(JSON.parse(options));
+const { server, publish, fill } = await contender(JSON.parse(options));
 
 const delay = monitorEventLoopDelay({ resolution: 1 });
 let peak = 0;
@@ -42,6 +42,13 @@ const commands = {
     const at = process.hrtime.bigint();
     void publish(n);
     return String(at);
+  },
+  /** Publishes so many events one after the other and answers with their ids. */
+  fill: (count) => fill(count),
+  /** Closes the server: the milliseconds until its last connection is gone. */
+  close() {
+    const began = performance.now();
+    return new Promise((resolve) => server.close(() => resolve(performance.now() - began)));
   },
   connections: () => new Promise((resolve) => server.getConnections((error, count) => resolve(count))),
 };

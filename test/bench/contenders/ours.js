@@ -17,6 +17,8 @@ export async function contender({ pingInterval, library }) {
   return {
     server,
     ...(broker === undefined ? {} : { publish: (n) => broker.publish("room", { data: eventData(n) }) }),
+    fill: (count) =>
+      Promise.all(Array.from({ length: count }, (_, n) => broker.publish("room", { data: eventData(n) }))),
   };
 }
 

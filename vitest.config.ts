@@ -12,6 +12,7 @@ const slowest = [
   "response/compression",
   "proxies/proxies",
   "readme",
+  "guides",
   "types/typings",
   "redis/faults",
   "consumers/browsers",

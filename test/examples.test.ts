@@ -9,7 +9,11 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folders = ["basic", "advanced", "push", "faults", "broker", "metrics"];
-const files = folders.flatMap((folder) => readdirSync(`${root}examples/${folder}`).map((file) => `${folder}/${file}`));
+const files = folders.flatMap((folder) =>
+  readdirSync(`${root}examples/${folder}`)
+    .filter((file) => file.endsWith(".ts"))
+    .map((file) => `${folder}/${file}`),
+);
 
 /** What examples print, all of them together. */
 class Output {

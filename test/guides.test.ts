@@ -1,0 +1,146 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { describe, expect, test, vi } from "vitest";
+import { Document, type Program, root } from "./support/document.js";
+import { type Ask, json, problemsOf, run, sampleStage, syntaxErrors } from "./support/samples.js";
+
+const guides = [
+  ...readdirSync(`${root}examples`, { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith("README.md"))
+    .map((file) => new Document(`examples/${file}`)),
+  new Document("test/README.md"),
+];
+const guideOf = (topic: string) => guides.find(({ file }) => file === `examples/${topic}/README.md`) as Document;
+const read = (file: string) => readFileSync(root + file, "utf8");
+
+/** What shows that a section's samples do what they say, by guide and section. */
+const proofs: Record<string, Record<string, (ask: Ask) => Promise<void>>> = {
+  pages: {
+    fetch: async (ask) => {
+      const { text } = await ask("/chat", json({ prompt: "Why blue" }));
+      expect(text).toBe('event: token\ndata: {"word":"Why"}\n\nevent: token\ndata: {"word":"blue"}\n\n');
+    },
+    "event-source-polyfill": async (ask) => {
+      expect((await ask("/numbers?lastEventId=2")).text).toBe("id: 3\ndata: 3\n\n");
+      expect((await ask("/numbers", { headers: { "Last-Event-ID": "2" } })).text).toBe("id: 3\ndata: 3\n\n");
+      expect((await ask("/numbers?lastEventId=3")).status).toBe(204);
+    },
+  },
+  authentication: {
+    Cookies: async (ask) => {
+      const headers = { Cookie: "theme=dark; session=secret", "Content-Type": "application/json" };
+      expect((await ask("/inbox")).status).toBe(401);
+      expect((await ask("/inbox", { headers: { Cookie: "session=guessed" } })).status).toBe(401);
+      expect((await ask("/inbox/anna", { ...json({ text: "hi" }), headers })).status).toBe(201);
+      const missed = { headers: { ...headers, "Last-Event-ID": "made-up" }, enough: "hi" };
+      expect((await ask("/inbox", missed)).text).toContain('event: note\ndata: {"from":"anna","text":"hi"}\n\n');
+    },
+    "Another origin": async (ask) => {
+      const { headers } = await ask("/public");
+      expect(headers.get("Access-Control-Allow-Origin")).toBe("https://example.com");
+    },
+  },
+  metrics: {
+    Prometheus: async (ask) => {
+      expect((await ask("/metrics")).text).toContain("sse_streams_open 0\n");
+    },
+  },
+  migrating: {
+    "From better-sse": async (ask) => {
+      const missed = { headers: { "Last-Event-ID": "made-up" }, enough: "hi" };
+      expect((await ask("/events", missed)).text).toMatch(/\nevent: greeting\ndata: {"text":"hi"}\n\n$/);
+    },
+    "From express-sse": async (ask) => {
+      expect((await ask("/stream", { enough: "\n\n" })).text).toBe('data: "first"\n\n');
+    },
+    "From a handler of your own": async (ask) => {
+      expect((await ask("/time", { enough: "\n\n" })).text).toMatch(/^data: \d+\n\n$/);
+    },
+  },
+  proxies: {
+    Compression: async (ask) => {
+      expect((await ask("/compressed")).text).toBe("data: text\n\n");
+    },
+    Shutdown: async (ask) => {
+      expect((await ask("/")).status).toBe(404);
+      expect(vi.mocked(process.once).mock.calls[0]?.[0]).toBe("SIGTERM");
+    },
+  },
+};
+
+/** Sections that are only compiled (they need a server that is not here), or run in a test of their own below. */
+const elsewhere: Record<string, string[]> = { redis: ["Use"], testing: ["Vitest"] };
+
+// A compiler that reads the types of Redis, Vitest and Express takes its time.
+test("the samples compile as they stand", { timeout: 120_000 }, () => {
+  const programs = guides.flatMap(({ file, programs }) =>
+    [...programs].map(([section, program]) => [`${file} ${section}`, program] as const),
+  );
+  expect(problemsOf(new Map<string, Program>(programs))).toBe("");
+});
+
+describe.each(guides.map((guide) => [guide.file, guide] as const))("%s", (_, guide) => {
+  test("its links lead to files and headings that are there", () => {
+    expect(guide.brokenLinks).toEqual([]);
+  });
+
+  test("its JavaScript is JavaScript", () => {
+    for (const { language, code, line } of guide.samples) {
+      if (language === "js") expect(syntaxErrors(code), `line ${line}`).toEqual([]);
+    }
+  });
+
+  const topic = guide.file.split("/")[1] ?? "";
+  const { start } = sampleStage();
+
+  test("each of its sections with code has a proof", () => {
+    const proven = [...Object.keys(proofs[topic] ?? {}), ...(elsewhere[topic] ?? [])];
+    expect(proven.sort()).toEqual([...guide.programs.keys()].sort());
+  });
+
+  test.for(Object.entries(proofs[topic] ?? {}))("%s", async ([section, prove]) => {
+    await prove((await start(guide.programs.get(section))).ask);
+  });
+});
+
+describe("what the guides say", () => {
+  const { start } = sampleStage();
+
+  test("testing: its own tests pass", async () => {
+    const tests: [string, () => Promise<void>][] = [];
+    await run(guideOf("testing").programs.get("Vitest")?.code ?? "", "undefined", {
+      vitest: { __esModule: true, expect, test: (name: string, body: () => Promise<void>) => tests.push([name, body]) },
+    });
+    expect(tests).toHaveLength(3);
+    for (const [, body] of tests) await body();
+  });
+
+  test("pages: the client's lines, against the server's", async () => {
+    const guide = guideOf("pages");
+    const { url } = await start(guide.programs.get("fetch"));
+    const client = guide.samples.find(({ code }) => code.includes("EventSourceParserStream"));
+    await run(client?.code ?? "", "undefined", {
+      fetch: (path: string, init: RequestInit) => fetch(url + path, init),
+    });
+    expect(vi.mocked(console.log).mock.calls).toContainEqual(["token", '{"word":"blue?"}']);
+  });
+
+  test("redis: its options are all there", () => {
+    const declared = /interface RedisBrokerOptions {([^]*?)\n}/
+      .exec(read("src/redis/redis-broker.ts"))?.[1]
+      ?.match(/(?<=readonly )\w+/g);
+    const shown = guideOf("redis").rows("## Options");
+    expect(shown.map(([name]) => name?.replaceAll("`", ""))).toEqual(declared);
+  });
+
+  test.each(["nginx.conf", "haproxy.cfg", "Caddyfile"])("proxies: %s is shown as it is tested", (file) => {
+    expect(guideOf("proxies").samples.map(({ code }) => code)).toContain(read(`examples/proxies/${file}`));
+  });
+
+  test("examples: every example has a row", () => {
+    const examples = guides.find(({ file }) => file === "examples/README.md") as Document;
+    const files = readdirSync(`${root}examples`, { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".ts") && !/^(?:demo|cluster)\//.test(file))
+      .map((file) => `examples/${file}`);
+    for (const file of [...files, "examples/cluster/start.ts"]) expect(examples.linkedFiles).toContain(file);
+  });
+});

@@ -72,6 +72,16 @@ function check(what: string, got: string, wanted: string): void {
   console.log(`  ${what}: as wanted`);
 }
 
+/** What is published is the build and what npm always takes along; no source, test, example or setting. */
+function checkContents(paths: readonly string[]): void {
+  const wanted = ["LICENSE", "README.md", "package.json", "dist/index.js", "dist/index.cjs", "dist/index.d.ts"];
+  const files = paths.map((path) => path.replace(/^package\//, ""));
+  check("files that are missing in the tarball", wanted.filter((file) => !files.includes(file)).join(), "");
+  const isExpected = (file: string) =>
+    wanted.includes(file) || /^dist\/[\w.-]+\.(?:c?js|d\.c?ts)(?:\.map)?$/.test(file);
+  check("files that do not belong in the tarball", files.filter((file) => !isExpected(file)).join(), "");
+}
+
 async function tryOut(name: string, cwd: string): Promise<void> {
   console.log(` ${name}`);
   const server = spawn(process.execPath, [name], { cwd, stdio: ["ignore", "pipe", "inherit"] });
@@ -103,6 +113,11 @@ async function post(url: string): Promise<string> {
 try {
   run("npm", ["pack", "--pack-destination", folder], root);
   const tarball = run("ls", [folder], root).trim();
+  checkContents(
+    run("tar", ["-tzf", join(folder, tarball)], root)
+      .trim()
+      .split("\n"),
+  );
   for (const major of ["5", "4"]) {
     const cwd = join(folder, `express-${major}`);
     console.log(`Express ${major}`);

@@ -105,6 +105,14 @@ export function unknownOption(owner: string, name: string, known: string): Event
   });
 }
 
+/** For a function that has forgotten to return its source. */
+export function nothingReturned(): EventStreamError {
+  return new EventStreamError(
+    "ERR_INVALID_SOURCE",
+    "The function that makes the source returned undefined; return an iterable, or null for 204.",
+  );
+}
+
 export function headersSent(): EventStreamError {
   return new EventStreamError(
     "ERR_HEADERS_SENT",

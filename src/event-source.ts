@@ -1,12 +1,11 @@
 import type { NextFunction, Request, Response } from "express";
 import { checkOptions } from "./settings.js";
-import { EventStreamError, headersSent, show } from "./errors.js";
+import { EventStreamError, show } from "./errors.js";
 import type { EventStream } from "./source/event-stream.js";
 import type { EventStreamItem } from "./format/event.js";
 import type { EventSourceOptions } from "./options.js";
-import { settle } from "./stream/outcome.js";
-import { isClientGone } from "./response/client-gone.js";
-import { setHead } from "./response/head.js";
+import { HandlerResult } from "./stream/handler-result.js";
+import { isPipelined, whenItsTurnComes } from "./response/pipelined.js";
 import { type OpenSource, Session } from "./stream/session.js";
 import { isReadable } from "./source/readers.js";
 
@@ -15,15 +14,13 @@ type Readable<Item> = AsyncIterable<Item> | (Iterable<Item | PromiseLike<Item>> 
 
 /**
  * Where a stream's items come from: something that can be iterated once for each request, or, for
- * everything else, a function that is called for each request and returns one. `null` and `undefined`
- * mean that there is nothing to stream: the answer is 204, and an EventSource does not come back.
+ * everything else, a function that is called for each request and returns one. `null` means that there is nothing to
+ * stream: the answer is 204, and an EventSource does not come back. A function may also answer by itself, with a 401 for
+ * example, and then return `null`.
  */
 export type EventStreamSource<Item = EventStreamItem, Params = Record<string, string>> =
   | Readable<Item>
-  | ((
-      req: Request<Params>,
-      stream: EventStream,
-    ) => Readable<Item> | null | undefined | PromiseLike<Readable<Item> | null | undefined>);
+  | ((req: Request<Params>, stream: EventStream) => Readable<Item> | null | PromiseLike<Readable<Item> | null>);
 
 /** How the source's items become events: by themselves, or through `toEvent`. */
 interface WithToEvent<Item> extends EventSourceOptions<Item> {
@@ -34,14 +31,15 @@ interface WithToEvent<Item> extends EventSourceOptions<Item> {
  * A `RequestHandler` for routes with these parameters, which a handler of any other route may call too. Its promise
  * is a promise under `@types/express` 4 as well, where a `RequestHandler` returns nothing.
  */
-type Handler<Params> = (req: Request<Params> | Request<object>, res: Response, next: NextFunction) => Promise<void>;
+type Handler<Params> = (req: Request<Params> | Request<object>, res: Response, next?: NextFunction) => Promise<void>;
 
 /**
  * Answers a request with an event stream: each item of `source` becomes one event.
  *
  * The returned handler is an ordinary Express `RequestHandler`: give it to a route, or call it with
  * `(req, res, next)` at the end of a handler of your own, for any method, the body parsed or not. Its promise
- * resolves when the stream has ended, whatever the reason, and never rejects: errors go to `next`.
+ * resolves when the stream has ended, whatever the reason, and never rejects: errors go to `next`. Without `next`
+ * the promise rejects with the error that `next` would have got.
  *
  * - The head goes out with the first event, or after one turn of the event loop. A source that fails before gets an
  *   ordinary HTTP error through `next(error)`; one that is empty by then gets 204, which stops an EventSource.
@@ -74,22 +72,12 @@ export function eventSource(source: unknown, options: unknown = {}): Handler<unk
   const open: OpenSource = typeof source === "function" ? (source as OpenSource) : () => source;
 
   return function eventSourceHandler(req, res, next) {
-    return new Promise((resolve) => {
-      try {
-        if (res.headersSent) {
-          settle([headersSent()], next, resolve);
-        } else if (isClientGone(req, res)) {
-          resolve();
-        } else if (req.method === "HEAD") {
-          setHead(res, settings.status, settings.headers);
-          res.end();
-          resolve();
-        } else {
-          new Session(settings, req as Request, res, next, resolve).run(open);
-        }
-      } catch (error) {
-        settle([error], next, resolve);
-      }
+    return new Promise((resolve, reject) => {
+      const result = new HandlerResult(next, resolve, reject);
+      const begin = (): void => new Session(settings, req as Request, res, result).run(open);
+      if (res.headersSent || !isPipelined(req, res)) begin();
+      // Something else may have answered in the meantime, such as a middleware that limits the time.
+      else whenItsTurnComes(req, res, () => (res.writableEnded ? result.settle() : begin()));
     });
   };
 }

@@ -88,7 +88,7 @@ export interface EventSourceOptions<Item = EventStreamItem> {
   /**
    * Milliseconds after which a client that takes nothing of what is there for it is cut off. `false`: never.
    *
-   * @default 30_000
+   * @default 60_000
    */
   readonly sendTimeout?: number | false | undefined;
   /**

@@ -16,7 +16,7 @@ const defaults: Settings = {
   toEvent: undefined,
   serialize: JSON.stringify,
   lineEnding: "\n",
-  sendTimeout: 30_000,
+  sendTimeout: 60_000,
   maxDuration: undefined,
   shutdownSignal: undefined,
   endOnServerClose: true,

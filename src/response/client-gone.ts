@@ -1,9 +1,12 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 
 /**
  * Whether the client has left already. Looked at first: a listener that is added after `'close'`
  * never fires.
  */
 export function isClientGone(req: IncomingMessage, res: ServerResponse): boolean {
-  return req.socket.destroyed || res.destroyed || res.closed;
+  // Some test doubles have no socket.
+  const socket = req.socket as Socket | undefined;
+  return socket?.destroyed === true || res.destroyed || res.closed;
 }

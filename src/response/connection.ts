@@ -1,13 +1,12 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Socket } from "node:net";
+import { Socket } from "node:net";
 import { isClientGone } from "./client-gone.js";
-import { afterOneTurn } from "../runtime/turn.js";
 import { FrameWriter, type WriterEvents } from "./writer.js";
 
 /** `compression` cannot be asked whether it has handed over all it was given: it has when nothing more came for so long. */
 const compressionPause = 100;
 
-/** What can happen to a connection. Each may be called more than once, until `close`. */
+/** What can happen to a connection. Each may be called more than once, until `release`. */
 export interface ConnectionEvents extends WriterEvents {
   /** The client has been given everything. */
   finished(): void;
@@ -21,62 +20,79 @@ export class Connection {
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
   readonly #events: ConnectionEvents;
+  /** `null` where a test or a serverless host stands in for the connection. */
+  readonly #socket: Socket | null;
+  #state: "open" | "ended" | "aborted" = "open";
   #onFinish: (() => void) | undefined;
-  readonly #broken = (error: unknown): void => this.#events.broken(error);
-  #cancelCut: (() => void) | undefined;
+  #cancelAbort: (() => void) | undefined;
 
   constructor(req: IncomingMessage, res: ServerResponse, sendTimeout: number | false, events: ConnectionEvents) {
     this.#req = req;
     this.#res = res;
     this.#events = events;
-    this.writer = new FrameWriter(res, sendTimeout, events);
-    res.on("close", this.#closed);
-    req.on("close", this.#closed);
-    // A pipelined response has no socket before its turn, and its 'close' may never come.
-    if (res.socket === null) req.socket.on("close", this.#closed);
-    res.on("error", this.#broken);
+    this.#socket = req.socket instanceof Socket ? req.socket : null;
+    this.writer = new FrameWriter(res, this.#socket === null ? false : sendTimeout, events);
+    res.on("close", this.#onClose);
+    req.on("close", this.#onClose);
+    res.on("error", this.#onError);
   }
 
-  readonly #closed = (): void => {
+  readonly #onClose = (): void => {
     // The request's own 'close' also means that its body was read: at once after `express.json()`.
     if (isClientGone(this.#req, this.#res)) this.#events.lose("disconnected");
   };
 
+  readonly #onError = (error: unknown): void => this.#events.broken(error);
+
   /** Writes what is left and ends the response. */
   end(): void {
-    this.#onFinish = () => this.#events.finished();
-    this.#res.on("finish", this.#onFinish);
+    this.#state = "ended";
+    const onFinish = (): void => this.#events.finished();
+    this.#onFinish = onFinish;
+    this.#res.on("finish", onFinish);
     this.writer.end();
+    // A response without a socket has nobody to wait for, and some have no 'finish'.
+    if (this.#socket === null) process.nextTick(onFinish);
   }
 
   /** Cuts it at once. */
-  cut(): void {
+  abort(): void {
+    if (this.#state === "open") this.#state = "aborted";
     this.#res.destroy();
   }
 
   /** Cuts it, so that the client sees a failure, after what was written before has left. */
-  cutSoon(): void {
+  abortSoon(): void {
     this.writer.stop();
     // What it wrote may have failed, and that is an end, too.
     if (this.writer.isClosed) return;
-    if (this.#res.socket === null) {
-      // A pipelined response hands over what it holds when its turn comes.
-      const arrived = (): void => afterOneTurn(() => this.hangUp());
-      this.#res.once("socket", arrived);
-      this.#cancelCut = () => this.#res.off("socket", arrived);
-    } else if (this.#res.hasHeader("Content-Encoding")) {
-      // It hands over more each time the client has taken what was there before.
-      const { socket } = this.#req;
-      let before = -1;
-      const timer = setInterval(() => {
-        if (socket.bytesWritten === before && this.#res.writableLength === 0) this.hangUp();
-        before = socket.bytesWritten;
-      }, compressionPause);
-      this.#cancelCut = () => clearInterval(timer);
+    this.#state = "aborted";
+    if (this.#socket !== null && this.#res.hasHeader("Content-Encoding")) {
+      this.#hangUpWhenCompressed(this.#socket);
     } else {
       // The response itself may keep what is written until the end of this tick.
-      process.nextTick(() => this.hangUp());
+      process.nextTick(() => this.#hangUpOrGiveUp());
     }
+  }
+
+  /** It hands over more each time the client has taken what was there before. */
+  #hangUpWhenCompressed(socket: Socket): void {
+    let before = -1;
+    const timer = setInterval(() => {
+      if (socket.bytesWritten === before && this.#res.writableLength === 0) this.hangUp();
+      before = socket.bytesWritten;
+    }, compressionPause);
+    this.#cancelAbort = () => clearInterval(timer);
+  }
+
+  #hangUpOrGiveUp(): void {
+    if (this.#socket !== null) return this.hangUp();
+    try {
+      this.#res.destroy();
+    } catch {
+      // A test double that cannot be cut is ended.
+    }
+    this.#events.lose("disconnected");
   }
 
   /**
@@ -84,18 +100,28 @@ export class Connection {
    * But for a pipelined request that is being answered on it by now.
    */
   hangUp(): void {
-    const socket: Socket & { readonly _httpMessage?: ServerResponse | null } = this.#req.socket;
-    if ((socket._httpMessage ?? this.#res) === this.#res) socket.destroySoon();
+    const socket = this.#socket;
+    if (socket !== null && (socket._httpMessage ?? this.#res) === this.#res) socket.destroySoon();
+  }
+
+  /**
+   * Ends a response that nobody will read any more: middlewares such as express-session do their work in `end`.
+   *
+   * @throws what `end` throws
+   */
+  endUnread(): void {
+    if (this.#state === "ended" || this.#res.writableEnded) return;
+    if (this.#state === "aborted" || isClientGone(this.#req, this.#res)) this.#res.end();
   }
 
   /** Lets everything go that waits for something to happen to it. */
-  close(): void {
-    this.#res.off("close", this.#closed);
-    this.#req.off("close", this.#closed);
-    this.#req.socket.off("close", this.#closed);
-    if (this.#onFinish !== undefined) this.#res.off("finish", this.#onFinish);
-    this.#res.off("error", this.#broken);
-    this.#cancelCut?.();
+  release(): void {
+    // Test doubles of a response have no `off`.
+    this.#res.removeListener("close", this.#onClose);
+    this.#req.removeListener("close", this.#onClose);
+    if (this.#onFinish !== undefined) this.#res.removeListener("finish", this.#onFinish);
+    this.#res.removeListener("error", this.#onError);
+    this.#cancelAbort?.();
     this.writer.close();
   }
 }

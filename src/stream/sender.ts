@@ -5,6 +5,7 @@ import type { Settings } from "../options.js";
 import { setHead } from "../response/head.js";
 import { type Beat, every, type Ticker } from "../runtime/shared-interval.js";
 import type { FrameWriter } from "../response/writer.js";
+import { isThenable } from "../source/readers.js";
 
 /** What a sender tells. */
 export interface SenderEvents {
@@ -38,15 +39,16 @@ export class Sender implements Ticker {
 
   /** Prepares the head: it leaves with the first write. */
   open(retry: Settings["retry"]): void {
-    const { status, headers, pingInterval, maxDuration } = this.#settings;
+    const { pingInterval, maxDuration } = this.#settings;
     if (this.#res.headersSent) throw headersSent();
     const delay = typeof retry === "function" ? retry() : retry;
     // Jitter seldom comes in whole milliseconds.
+    ignoreRejection(delay);
     const first =
       retry === undefined
         ? undefined
         : this.#encode({ retry: checkRetry(typeof delay === "number" ? Math.round(delay) : delay) });
-    setHead(this.#res, status, headers);
+    setHead(this.#res, this.#settings);
     this.#openedAt = performance.now();
     if (first !== undefined) this.#writer.write(first);
     if (pingInterval) this.#pings = every(pingInterval, this);
@@ -89,10 +91,15 @@ export class Sender implements Ticker {
     clearTimeout(this.#expiry);
   }
 
-  /** What has been sent, for the summary; `undefined` where not even the head was. */
-  figures(): { events: number; bytes: number; duration: number } | undefined {
-    if (this.#openedAt === undefined) return undefined;
-    return { events: this.#sent, bytes: this.#writer.bytes, duration: performance.now() - this.#openedAt };
+  /** Whether the head was sent, or is about to leave with the first write. */
+  get hasOpened(): boolean {
+    return this.#openedAt !== undefined;
+  }
+
+  /** What has been sent, for the summary. */
+  figures(): { events: number; bytes: number; duration: number } {
+    const duration = performance.now() - (this.#openedAt ?? performance.now());
+    return { events: this.#sent, bytes: this.#writer.bytes, duration: Math.max(duration, 0) };
   }
 
   /** Pings. It is the middle of another request, whose stream was the first to ask for such pings. */
@@ -117,6 +124,17 @@ export class Sender implements Ticker {
 
   #encode(item: unknown): string | Uint8Array {
     const { lineEnding, serialize } = this.#settings;
-    return item instanceof Uint8Array ? item : encode(item, lineEnding, serialize);
+    if (item instanceof Uint8Array) return item;
+    try {
+      return encode(item, lineEnding, serialize);
+    } catch (error) {
+      // A promise is no event, and what it rejects with later must not end the process.
+      ignoreRejection(item);
+      throw error;
+    }
   }
+}
+
+function ignoreRejection(value: unknown): void {
+  if (isThenable(value)) value.then(undefined, () => {});
 }

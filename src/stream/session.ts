@@ -1,12 +1,15 @@
 import { AsyncResource } from "node:async_hooks";
-import type { NextFunction, Request, Response } from "express";
+import type { Request, Response } from "express";
 import { announce } from "./diagnostics.js";
+import { headersSent, nothingReturned } from "../errors.js";
 import { type EventStream, LiveEventStream } from "../source/event-stream.js";
+import type { HandlerResult } from "./handler-result.js";
 import type { Settings } from "../options.js";
-import { Outcome, settle } from "./outcome.js";
+import { Outcome } from "./outcome.js";
 import { type Pump, pumpOf, type Sink } from "../source/pump.js";
+import { isClientGone } from "../response/client-gone.js";
 import { Connection, type ConnectionEvents } from "../response/connection.js";
-import { endWithoutContent } from "../response/head.js";
+import { setHead, setHeadWithoutContent } from "../response/head.js";
 import { lastEventId } from "../response/last-event-id.js";
 import { LazySignal } from "../runtime/lazy-signal.js";
 import { Shutdown, type ShutdownEvents } from "./shutdown.js";
@@ -24,7 +27,8 @@ const defaultRetry = 3_000;
  * The life of one stream, from the request to its last byte, and the one place where its end is decided.
  *
  *     starting --first item, or one turn--> open --end, failed--> ending --all taken, or cut--> closed
- *        '-------- nothing to send, a failure, nobody there ---------------------------------------^
+ *        |'-- HEAD, nothing to send -----------------------------------^                           ^
+ *        '--- a failure, nobody there --------------------------------------------------------------'
  *
  * Timers, sockets and brokers call from the middle of other requests; hooks and source run as part of this one
  * (AsyncLocalStorage), which is what makes a session an AsyncResource.
@@ -33,8 +37,7 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
   readonly #settings: Settings;
   readonly #req: Request;
   readonly #res: Response;
-  readonly #next: NextFunction;
-  readonly #over: () => void;
+  readonly #result: HandlerResult;
   readonly #connection: Connection;
   readonly #sender: Sender;
   readonly #shutdown: Shutdown;
@@ -46,14 +49,13 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
   /** Made when the end comes. */
   #lazyOutcome: Outcome | undefined;
 
-  /** `over` is called once, when nothing of the stream is left, after `next` for what nobody has handled. */
-  constructor(settings: Settings, req: Request, res: Response, next: NextFunction, over: () => void) {
+  /** `result` is settled once, when nothing of the stream is left. */
+  constructor(settings: Settings, req: Request, res: Response, result: HandlerResult) {
     super("EventStream");
     this.#settings = settings;
     this.#req = req;
     this.#res = res;
-    this.#next = next;
-    this.#over = over;
+    this.#result = result;
     this.#connection = new Connection(req, res, settings.sendTimeout, this);
     this.#sender = new Sender(res, settings, this.#connection.writer, this);
     this.#shutdown = new Shutdown(req.socket, settings, this);
@@ -61,22 +63,24 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
   }
 
   run(open: OpenSource): void {
-    if (this.#shutdown.hasBegun) return this.end("shutdown");
-    this.#shutdown.wait();
     try {
+      if (this.#res.headersSent) throw headersSent();
+      if (isClientGone(this.#req, this.#res)) return this.#close();
+      if (this.#req.method === "HEAD") return this.#answerWithHead(setHead);
+      if (this.#shutdown.hasBegun) return this.end("shutdown");
+      this.#shutdown.wait();
       const source = open(this.#req, this.#stream);
-      if (isThenable(source))
-        Promise.resolve(source)
-          .then((made) => this.#read(made))
-          .catch((error: unknown) => this.failed(error));
-      else this.#read(source);
+      if (!isThenable(source)) return this.#read(source);
+      Promise.resolve(source)
+        .then((made) => this.#read(made))
+        .catch((error: unknown) => this.failed(error));
     } catch (error) {
       this.failed(error);
     }
   }
 
   get #outcome(): Outcome {
-    return (this.#lazyOutcome ??= new Outcome(this.#req, this.#res, this.#settings));
+    return (this.#lazyOutcome ??= new Outcome(this.#req, this.#res, this.#settings, this.#result));
   }
 
   get #isRunning(): boolean {
@@ -86,18 +90,23 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
   // ---- the source ----
 
   #read(source: unknown): void {
-    const pump = source === null || source === undefined ? undefined : pumpOf(readSource(source), this);
-    if (this.#state !== "starting") {
-      // The client left while the source was being made.
-      pump?.stop();
-    } else if (pump === undefined) {
-      this.ended();
-    } else {
-      this.#pump = pump;
-      pump.run();
-      // After the source has been asked: it is to have a whole turn.
-      afterOneTurn(() => this.#openIdle());
-    }
+    if (source === null || source === undefined) return this.#readNothing(source);
+    const pump = pumpOf(readSource(source), this);
+    // The client may have left while the source was being made.
+    if (this.#state !== "starting") return pump.stop();
+    this.#pump = pump;
+    if (this.#res.headersSent) return this.failed(headersSent());
+    pump.run();
+    // After the source has been asked: it is to have a whole turn.
+    afterOneTurn(() => this.#openIdle());
+  }
+
+  #readNothing(source: null | undefined): void {
+    if (this.#state !== "starting") return;
+    // The source's function has answered by itself, with a 401 for example.
+    if (this.#res.headersSent) this.#close();
+    else if (source === undefined) this.failed(nothingReturned());
+    else this.#answerWithHead(setHeadWithoutContent);
   }
 
   send(item: unknown): Promise<void> | undefined {
@@ -108,23 +117,25 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
 
   /** The source has ended. */
   ended(): void {
-    if (this.#state === "starting" && this.#res.headersSent) {
-      // The source's function has answered by itself, with a 401 for example.
-      this.#close();
-    } else if (this.#shutdown.hasBegun) {
-      this.end("shutdown");
-    } else if (this.#state === "open") {
-      this.end("completed");
-    } else {
-      endWithoutContent(this.#res, this.#settings.headers);
-      this.#close();
-    }
+    if (this.#shutdown.hasBegun) this.end("shutdown");
+    else if (this.#state === "starting") this.#answerWithHead(setHeadWithoutContent);
+    else this.end("completed");
   }
 
   // ---- the head ----
 
   #openIdle(): void {
-    if (this.#state === "starting" && this.#open(this.#settings.retry)) this.#connection.writer.flushHead();
+    if (this.#state === "starting") this.#open(this.#settings.retry);
+    // A first item without a byte has not taken the head along.
+    if (this.#state === "open" && !this.#res.headersSent) this.#connection.writer.flushHead();
+  }
+
+  /** Answers with a head that is the whole answer. */
+  #answerWithHead(set: typeof setHead): void {
+    set(this.#res, this.#settings);
+    if (this.#shutdown.hasBegun) this.#res.setHeader("Connection", "close");
+    this.#state = "ending";
+    this.#connection.end();
   }
 
   /** Opens the stream; where that fails, the stream has ended. */
@@ -160,9 +171,10 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
   /** The source, an item or a hook failed. */
   failed(error: unknown): void {
     if (!this.#isRunning) return;
-    this.#outcome.failed(error);
+    this.#outcome.fail(error);
     if (this.#state === "starting") {
-      this.#outcome.unhandled.push(error);
+      this.#outcome.passOn();
+      if (this.#shutdown.hasBegun && !this.#res.headersSent) this.#res.setHeader("Connection", "close");
       return this.#close();
     }
     this.#state = "ending";
@@ -171,16 +183,16 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
     );
     this.#letGo();
     if (isTold) this.#connection.end();
-    else this.#connection.cutSoon();
+    else this.#connection.abortSoon();
   }
 
   /** The response itself failed, or something that wraps it: nothing more can be sent. */
   broken(error: unknown): void {
     if (this.#state === "closed") return;
-    this.runInAsyncScope(() => this.#outcome.failed(error));
-    this.#outcome.unhandled.push(error);
+    this.runInAsyncScope(() => this.#outcome.fail(error));
+    this.#outcome.passOn();
     // Where nothing has left, or somebody else has ended it, there is an answer that may still arrive.
-    if (this.#res.headersSent && !this.#res.writableEnded) this.#connection.cut();
+    if (this.#res.headersSent && !this.#res.writableEnded) this.#connection.abort();
     this.#close();
   }
 
@@ -193,7 +205,7 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
   /** Gives up a client that left or takes nothing: what it did not get makes even a source that ended no completed stream. */
   lose(reason: "disconnected" | "timeout" | "shutdown"): void {
     if (this.#outcome.reason === "completed") this.#outcome.reason = reason;
-    if (reason !== "disconnected") this.#connection.cut();
+    if (reason !== "disconnected") this.#connection.abort();
     // Where somebody else has ended the response, the connection is still there.
     else if (this.#shutdown.hasBegun) this.#connection.hangUp();
     this.#close();
@@ -214,11 +226,15 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
     this.#state = "closed";
     this.#letGo();
     this.#shutdown.stop();
-    this.#connection.close();
+    this.#connection.release();
     this.runInAsyncScope(() => {
-      const figures = this.#sender.figures();
-      if (figures !== undefined) this.#outcome.closed(figures);
-      settle(this.#outcome.unhandled, this.#next, this.#over);
+      try {
+        this.#connection.endUnread();
+      } catch (error) {
+        this.#result.fail(error);
+      }
+      if (this.#sender.hasOpened) this.#outcome.close(this.#sender.figures());
+      this.#result.settle();
     });
   }
 }

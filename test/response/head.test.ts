@@ -82,13 +82,14 @@ describe("the head", () => {
       "Content-Type: text/event-stream",
       "X-Accel-Buffering: no",
       "X-Number: 5",
+      "Vary: Last-Event-ID",
     ]);
   });
 
   it("lacks what the user sets to undefined, the application's own headers included", async () => {
     expect(
       await head({ headers: { "x-accel-buffering": undefined, "X-Before": undefined, "Cache-Control": undefined } }),
-    ).toEqual(["HTTP/1.1 200 OK", "Content-Type: text/event-stream; charset=utf-8"]);
+    ).toEqual(["HTTP/1.1 200 OK", "Content-Type: text/event-stream; charset=utf-8", "Vary: Last-Event-ID"]);
   });
 
   it("has one line for each value of an array", async () => {
@@ -97,6 +98,33 @@ describe("the head", () => {
       "Set-Cookie: a=1; Path=/",
       "Set-Cookie: b=2",
     ]);
+  });
+
+  it.each<[given: string | string[] | undefined, cacheControl: string, vary: string | undefined]>([
+    ["Origin, Accept-Encoding", "public, max-age=29", "Origin, Accept-Encoding, Last-Event-ID"],
+    [["Origin", "Accept"], "max-age=29", "Origin, Accept, Last-Event-ID"],
+    ["last-event-id", "max-age=29", "last-event-id"],
+    ["*", "max-age=29", "*"],
+    ["Origin", "private, NO-STORE", "Origin"],
+    [undefined, "no-store, no-transform", undefined],
+    [undefined, "x-no-store-here", "Last-Event-ID"],
+  ])(
+    "lets no cache give one client's events to another: Vary %j with Cache-Control %j is %j",
+    async (given, cacheControl, vary) => {
+      const lines = await head({ headers: { Vary: given, "Cache-Control": cacheControl } });
+      const varies = lines.filter((line) => line.startsWith("Vary: ")).map((line) => line.slice(6));
+      expect(varies).toEqual(vary === undefined ? [] : [vary]);
+    },
+  );
+
+  it.each([
+    ["public, max-age=29", "no-store"],
+    ["private, no-store", "private, no-store"],
+    [undefined, "no-store"],
+  ])("of a 204 lets no cache keep it, whatever the application says of the stream: %j", async (given, sent) => {
+    const lines = await head({ headers: { "Cache-Control": given, "X-Own": "kept" } }, () => null);
+    expect(lines).toContain("X-Own: kept");
+    expect(lines.filter((line) => /^cache-control: /i.test(line))).toEqual([`Cache-Control: ${sent}`]);
   });
 
   it.each([[201], [299], [404], [503]])("has the status %d", async (status) => {
@@ -193,6 +221,22 @@ describe("the source has one turn of the event loop before the head goes out", (
     const { port } = await serve(app);
     const client = new RawClient(port).request("GET", "/", { Connection: "close" });
     expect(await client.ended()).toMatch(new RegExp(`^HTTP/1\\.1 ${status}\r\n`));
+  });
+
+  it("and then the head comes although the first item is of no byte", async () => {
+    const app = express();
+    app.get(
+      "/",
+      eventSource(
+        async function* () {
+          yield new Uint8Array();
+          await new Promise(() => {});
+        },
+        { pingInterval: false },
+      ),
+    );
+    const { port } = await serve(app);
+    expect(await new RawClient(port).request("GET", "/").until("\r\n\r\n")).toContain("text/event-stream");
   });
 
   it("and then the head comes without an event", async () => {

@@ -116,7 +116,6 @@ describe("each form of source is streamed", () => {
 
   it.each<[what: string, source: EventStreamSource]>([
     ["null", () => null],
-    ["undefined", () => undefined],
     ["a promise of null", async () => null],
     ["an empty array", []],
     ["an empty generator", async function* () {}],

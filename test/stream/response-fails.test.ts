@@ -265,38 +265,6 @@ describe("what stood on the response before", () => {
   });
 });
 
-it("a pipelined stream that fails before its turn still hands over what was written", async () => {
-  let free!: () => void;
-  const first = new Promise<void>((resolve) => (free = resolve));
-  let failed!: () => void;
-  const second = new Promise<void>((resolve) => (failed = resolve));
-  const app = express();
-  app.get(
-    "/first",
-    eventSource(async function* () {
-      yield "first";
-      await first;
-    }),
-  );
-  app.get(
-    "/second",
-    eventSource(
-      async function* () {
-        yield "second";
-        throw new Error("source");
-      },
-      { onClose: () => {}, onError: () => failed() },
-    ),
-  );
-  app.use(((_error, _req, res, _next) => void res.destroy()) as express.ErrorRequestHandler);
-  const { port } = await serve(app);
-  const client = new RawClient(port).request("GET", "/first").request("GET", "/second");
-  await client.until("data: first");
-  await second;
-  free();
-  expect(await client.ended()).toContain("data: second");
-});
-
 it("an item that comes as the stream ends is not counted as sent", async () => {
   const controller = new AbortController();
   const s = await stage(() => [1], {

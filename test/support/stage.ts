@@ -53,7 +53,7 @@ export function fakeTimers(): void {
 }
 
 type Iterables = AsyncIterable<unknown> | (Iterable<unknown> & object);
-type Source = (req: Request, stream: EventStream) => Iterables | Promise<Iterables>;
+type Source = (req: Request, stream: EventStream) => Iterables | null | Promise<Iterables | null>;
 
 /** One route, `/`, and all that its streams leave behind. */
 export class Stage {
@@ -96,7 +96,8 @@ export class Stage {
     };
     const onClose = (summary: StreamSummary): void => {
       this.summaries.push(summary);
-      options.onClose?.(summary);
+      // What it returns is looked at, too.
+      return options.onClose?.(summary);
     };
     const handler = eventSource(open, { ...options, onClose });
     this.app.all("/", ...before, async (req: Request, res: Response, next: NextFunction) => {
@@ -141,7 +142,8 @@ export class Stage {
     if (vi.isFakeTimers()) expect(vi.getTimerCount()).toBe(0);
   }
 
-  #counted(iterable: Iterables): Iterables {
+  #counted(iterable: Iterables | null | undefined): Iterables | null | undefined {
+    if (iterable === null || iterable === undefined) return iterable;
     const count = <T>(iterator: T): T =>
       new Proxy(iterator as object, {
         get: (target, name) => {

@@ -129,9 +129,12 @@ eventSource([Promise.resolve("a"), "b"]);
 eventSource(new PassThrough({ objectMode: true }));
 eventSource(() => new PassThrough({ objectMode: true }));
 eventSource(() => null);
+// @ts-expect-error -- a function that forgot to return
 eventSource(() => undefined);
+// @ts-expect-error -- the same, for void
+eventSource((req) => void req.on("close", () => {}));
 eventSource(async () => null);
-eventSource(async (req) => (req.query.empty === "" ? undefined : events()));
+eventSource(async (req) => (req.query.empty === "" ? null : events()));
 eventSource(async ({ body }: Request) => [body.text as string]);
 const source: EventStreamSource = events;
 eventSource(source);

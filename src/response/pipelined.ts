@@ -1,0 +1,77 @@
+import { AsyncResource } from "node:async_hooks";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { Socket } from "node:net";
+
+/** `_httpMessage` is the response that the connection carries at present. */
+type ServedSocket = Socket & { readonly _httpMessage?: ServerResponse | null };
+
+/** Whether the connection still carries the response to an earlier request. */
+export function isPipelined(req: IncomingMessage, res: ServerResponse): boolean {
+  if (res.socket !== null || !(req.socket instanceof Socket)) return false;
+  const { _httpMessage } = req.socket as ServedSocket;
+  return _httpMessage !== undefined && _httpMessage !== null && _httpMessage !== res;
+}
+
+/**
+ * Calls `begin` when the connection has come to this response, or the client has left. Until then a pipelined request
+ * cannot send a byte, and one connection can bring thousands of them.
+ */
+export function whenItsTurnComes(req: IncomingMessage, res: ServerResponse, begin: () => void): void {
+  let queue = queues.get(req.socket);
+  if (queue === undefined) queues.set(req.socket, (queue = new Queue(req.socket)));
+  queue.add(new PipelinedRequest(res, begin));
+}
+
+const queues = new WeakMap<Socket, Queue>();
+
+/** An AsyncResource, because it is called in the middle of the request before it. */
+class PipelinedRequest extends AsyncResource {
+  readonly res: ServerResponse;
+  readonly #begin: () => void;
+
+  constructor(res: ServerResponse, begin: () => void) {
+    super("PipelinedRequest");
+    this.res = res;
+    this.#begin = begin;
+  }
+
+  begin(): void {
+    this.runInAsyncScope(this.#begin);
+  }
+}
+
+/** The requests of one connection that wait, with one listener on its socket. */
+class Queue {
+  readonly #socket: Socket;
+  readonly #requests = new Map<ServerResponse, PipelinedRequest>();
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+  }
+
+  add(request: PipelinedRequest): void {
+    this.#requests.set(request.res, request);
+    request.res.on("socket", this.#onSocket);
+    if (this.#requests.size === 1) this.#socket.on("close", this.#onClose);
+  }
+
+  readonly #onSocket = (): void => {
+    const res = (this.#socket as ServedSocket)._httpMessage as ServerResponse;
+    const request = this.#requests.get(res);
+    res.off("socket", this.#onSocket);
+    this.#requests.delete(res);
+    if (this.#requests.size === 0) this.#socket.off("close", this.#onClose);
+    // Node is about to send what the response holds already; the stream begins after that.
+    if (request !== undefined) process.nextTick(() => request.begin());
+  };
+
+  readonly #onClose = (): void => {
+    const requests = [...this.#requests.values()];
+    this.#requests.clear();
+    this.#socket.off("close", this.#onClose);
+    for (const request of requests) {
+      request.res.off("socket", this.#onSocket);
+      request.begin();
+    }
+  };
+}

@@ -100,7 +100,7 @@ export class Connection {
    * But for a pipelined request that is being answered on it by now.
    */
   hangUp(): void {
-    const socket = this.#socket;
+    const socket: (Socket & { readonly _httpMessage?: ServerResponse | null }) | null = this.#socket;
     if (socket !== null && (socket._httpMessage ?? this.#res) === this.#res) socket.destroySoon();
   }
 

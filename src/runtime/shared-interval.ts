@@ -1,13 +1,18 @@
+import { type Clock, currentClock } from "./clock.js";
+
 /**
  * Periodic calls for many thousand streams at the price of one timer for each interval.
  *
- * All beats of one interval are as long, so those that start later fall due later: a queue is in
- * order by itself, and one timer for its head serves everyone. Streams that began together (after
- * a restart, say) fall due together; they are called in batches with a turn of the event loop
- * between them, so that no burst holds anyone up.
+ * All beats of one interval are equally long, so those that start later fall due later: the queue keeps itself in order,
+ * and one timer for its head serves everyone. Streams that began together (after a restart, say) fall due together. They
+ * are called in batches, with a turn of the event loop after each, so that no burst holds anyone up.
  */
 
-const batch = 200;
+/** The limits of a batch. The calls are counted, too, because what they write leaves only after the batch. */
+const batch = { calls: 50, milliseconds: 5 };
+
+// Taken at load: under fake timers work takes its real time.
+const realNow = performance.now.bind(performance);
 
 /** Who is called. */
 export interface Ticker {
@@ -35,24 +40,11 @@ export class Beat {
   }
 }
 
-/** The clock of the moment: under fake timers another one, which may be gone before its streams are. */
-class Clock {
-  readonly setTimeout: typeof setTimeout = globalThis.setTimeout;
-  readonly clearTimeout: typeof clearTimeout = globalThis.clearTimeout;
-  readonly setImmediate: typeof setImmediate = globalThis.setImmediate;
-  readonly clearImmediate: typeof clearImmediate = globalThis.clearImmediate;
-  readonly now: () => number = performance.now.bind(performance);
-  readonly intervals: Map<number, SharedInterval> = new Map();
-}
-
-/** One for each `setTimeout` there has been, so that a clock that stands still stops nobody else. */
-const clocks = new WeakMap<typeof setTimeout, Clock>();
-
 class SharedInterval {
   readonly #clock: Clock;
   readonly #interval: number;
   /** In the order in which they fall due. */
-  readonly #beats = new Set<Beat>();
+  #beats = new Set<Beat>();
   #cancel: (() => void) | undefined;
 
   constructor(clock: Clock, interval: number) {
@@ -72,7 +64,7 @@ class SharedInterval {
     if (!this.#beats.delete(beat) || this.#beats.size > 0) return;
     this.#cancel?.();
     this.#cancel = undefined;
-    this.#clock.intervals.delete(this.#interval);
+    intervalsOf(this.#clock).delete(this.#interval);
   }
 
   #schedule(delay: number): void {
@@ -89,29 +81,54 @@ class SharedInterval {
   readonly #run = (): void => {
     // Timers may fire a fraction of a millisecond early.
     const now = this.#clock.now() + 1;
-    let called = 0;
+    const start = realNow();
+    this.#skipMissed(now);
+    let calls = 0;
     for (const beat of this.#beats) {
-      if (beat.due > now || called === batch) break;
-      // Counted from when it was due, not from now, so that the period does not drift; by one interval at a time, so that the
-      // queue stays in order. A loop that was held up for longer calls once.
+      if (beat.due > now || calls === batch.calls || realNow() - start > batch.milliseconds) break;
+      // Counted from when it was due, not from now, so that the period does not drift.
       this.#beats.delete(beat);
       beat.due += this.#interval;
       this.#beats.add(beat);
+      // It has missed one, and falls due again at once.
       if (beat.due <= now) continue;
-      called += 1;
+      calls += 1;
       beat.call();
     }
     const [head] = this.#beats;
     if (head !== undefined) this.#schedule(head.due - this.#clock.now());
   };
+
+  /**
+   * After a standstill (a suspended laptop, a debugger): moves each beat to the last of the times that it missed. Going
+   * through them one by one would block the loop for seconds.
+   */
+  #skipMissed(now: number): void {
+    const [head] = this.#beats;
+    if (head === undefined || head.due + 2 * this.#interval > now) return;
+    const beats = [...this.#beats];
+    for (const beat of beats) {
+      const missed = Math.floor((now - beat.due) / this.#interval);
+      if (missed > 0) beat.due += missed * this.#interval;
+    }
+    this.#beats = new Set(beats.sort((a, b) => a.due - b.due));
+  }
+}
+
+/** The intervals of each clock, so that one that stands still stops nobody else. */
+const intervals = new WeakMap<Clock, Map<number, SharedInterval>>();
+
+function intervalsOf(clock: Clock): Map<number, SharedInterval> {
+  let ofClock = intervals.get(clock);
+  if (ofClock === undefined) intervals.set(clock, (ofClock = new Map<number, SharedInterval>()));
+  return ofClock;
 }
 
 /** Has `ticker` called every `interval` milliseconds, first after one interval, until the beat it returns is stopped. */
 export function every(interval: number, ticker: Ticker): Beat {
-  let clock = clocks.get(setTimeout);
-  if (clock === undefined) clocks.set(setTimeout, (clock = new Clock()));
-  const { intervals } = clock;
-  let sharedInterval = intervals.get(interval);
-  if (sharedInterval === undefined) intervals.set(interval, (sharedInterval = new SharedInterval(clock, interval)));
+  const clock = currentClock();
+  const ofClock = intervalsOf(clock);
+  let sharedInterval = ofClock.get(interval);
+  if (sharedInterval === undefined) ofClock.set(interval, (sharedInterval = new SharedInterval(clock, interval)));
   return sharedInterval.add(ticker);
 }

@@ -1,5 +1,5 @@
 import { Feed, type Waiter } from "./feed.js";
-import { isTurnSpent, nextTurn, whenTurnComes } from "../runtime/turn.js";
+import { forEachInTurn, isTurnSpent, nextTurn, whenTurnComes } from "../runtime/turn.js";
 import type { SourceReader } from "./readers.js";
 
 /** Where items go. */
@@ -122,24 +122,15 @@ class FeedPump extends Pump implements Waiter {
   }
 }
 
-/** How many run before what they have written leaves, so that the time of a turn includes the writing. */
-const runTogether = 32;
-
 /** Those who were woken together run as soon as whoever woke them is done, as far as the turn lasts. */
 let woken: FeedPump[] = [];
 
 function runWoken(): void {
   const pumps = woken;
   woken = [];
-  runFrom(pumps, 0);
+  forEachInTurn(pumps, runInScope);
 }
 
-function runFrom(pumps: readonly FeedPump[], start: number): void {
-  const end = Math.min(start + runTogether, pumps.length);
-  if (isTurnSpent()) {
-    for (const pump of pumps.slice(start)) whenTurnComes(() => pump.runInScope());
-    return;
-  }
-  for (const pump of pumps.slice(start, end)) pump.runInScope();
-  if (end < pumps.length) process.nextTick(runFrom, pumps, end);
+function runInScope(pump: FeedPump): void {
+  pump.runInScope();
 }

@@ -3,6 +3,7 @@ import { headersSent } from "../errors.js";
 import { checkRetry, encode } from "../format/encode.js";
 import type { Settings } from "../options.js";
 import { setHead } from "../response/head.js";
+import { Timer } from "../runtime/clock.js";
 import { type Beat, every, type Ticker } from "../runtime/shared-interval.js";
 import type { FrameWriter } from "../response/writer.js";
 import { isThenable } from "../source/readers.js";
@@ -28,7 +29,7 @@ export class Sender implements Ticker {
   #sent = 0;
   #pings: Beat | undefined;
   #isPingDue = false;
-  #expiry: NodeJS.Timeout | undefined;
+  #expiry: Timer | undefined;
 
   constructor(res: Response, settings: Settings, writer: FrameWriter, events: SenderEvents) {
     this.#res = res;
@@ -54,7 +55,7 @@ export class Sender implements Ticker {
     if (pingInterval) this.#pings = every(pingInterval, this);
     // In the last tenth, so that clients that came together do not come back together.
     if (maxDuration !== undefined)
-      this.#expiry = setTimeout(() => this.#events.end("expired"), maxDuration * (0.9 + Math.random() / 10));
+      this.#expiry = new Timer(maxDuration * (0.9 + Math.random() / 10), () => this.#events.end("expired"));
   }
 
   /** What goes over the wire for a value of the source. */
@@ -88,7 +89,7 @@ export class Sender implements Ticker {
   stop(): void {
     this.#pings?.stop();
     this.#pings = undefined;
-    clearTimeout(this.#expiry);
+    this.#expiry?.stop();
   }
 
   /** Whether the head was sent, or is about to leave with the first write. */

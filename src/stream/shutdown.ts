@@ -1,6 +1,8 @@
 import type { Server, Socket } from "node:net";
 import { LazySignal } from "../runtime/lazy-signal.js";
+import { Timer } from "../runtime/clock.js";
 import { type Beat, every, type Ticker } from "../runtime/shared-interval.js";
+import { forEachInTurn, whenTurnComes } from "../runtime/turn.js";
 
 /** How long a client has, at the end of a shutdown, to take what is left for it: with the look at the server, under a second. */
 const cutAfter = 500;
@@ -33,7 +35,8 @@ abstract class ShutdownNotifier {
     const waiting = [...this.#waiting];
     this.#waiting.clear();
     this.detach();
-    for (const listener of waiting) listener.begin();
+    // Thousands of streams that all end in one turn would block the loop for seconds.
+    forEachInTurn(waiting, (listener) => listener.begin());
   }
 }
 
@@ -133,7 +136,9 @@ export class Shutdown extends LazySignal implements Listener {
   readonly #server: Server | undefined;
   readonly #settings: ShutdownSettings;
   readonly #events: ShutdownEvents;
-  #timer: NodeJS.Timeout | undefined;
+  #timer: Timer | undefined;
+  /** Whether it has been stopped: its turn to begin, or to end, may come after that. */
+  #isOver = false;
 
   constructor(socket: Socket, settings: ShutdownSettings, events: ShutdownEvents) {
     super();
@@ -155,23 +160,25 @@ export class Shutdown extends LazySignal implements Listener {
 
   /** Stops waiting for it, whatever it waits for. */
   stop(): void {
+    this.#isOver = true;
     notifierOf(this.#server, ServerNotifier)?.leave(this);
     notifierOf(this.#settings.shutdownSignal, SignalNotifier)?.leave(this);
-    clearTimeout(this.#timer);
+    this.#timer?.stop();
   }
 
   begin(): void {
-    if (this.aborted) return;
+    if (this.aborted || this.#isOver) return;
     const { shutdownGracePeriod } = this.#settings;
     this.#events.runInAsyncScope(() => {
       this.abort("shutdown");
       if (shutdownGracePeriod === 0) this.#finish();
-      else this.#timer = setTimeout(() => this.#finish(), shutdownGracePeriod);
+      else this.#timer = new Timer(shutdownGracePeriod, () => whenTurnComes(() => this.#finish()));
     });
   }
 
   #finish(): void {
-    this.#timer = setTimeout(() => this.#events.lose("shutdown"), cutAfter);
+    if (this.#isOver) return;
+    this.#timer = new Timer(cutAfter, () => this.#events.lose("shutdown"));
     this.#events.end("shutdown");
   }
 }

@@ -6,7 +6,7 @@ import { type AddressInfo, createServer as createNetServer, type Socket } from "
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { RawClient } from "../support/raw-client.js";
 import { serve } from "../support/server.js";
-import { failOnWarnings, fakeTimers, Gate, Stage, stage, until } from "../support/stage.js";
+import { failOnWarnings, fakeTimers, Gate, Stage, stage, turn, until } from "../support/stage.js";
 import { tlsConnection, tlsServer } from "../support/tls.js";
 
 failOnWarnings();
@@ -53,6 +53,29 @@ describe("server.close()", () => {
     expect(clients.filter(({ received }) => received.endsWith(`data: farewell\n\n${lastChunk}`)).length).toBe(1_000);
     expect(s.summaries.filter(({ reason, events }) => reason === "shutdown" && events === 2).length).toBe(1_000);
     expect(s.leakedListeners).toEqual([]);
+  });
+
+  it("lets the loop turn while it ends streams whose clean-up takes long", async () => {
+    const s = await stage(async function* (_req, { signal }) {
+      signal.addEventListener("abort", () => {
+        const end = performance.now() + 2;
+        while (performance.now() < end);
+      });
+      yield "hello";
+      await new Promise(() => {});
+    });
+    await Promise.all(Array.from({ length: 100 }, () => connected(s)));
+    const ended = [0];
+    let isClosed = false;
+    const closed = close(s.server).then(() => (isClosed = true));
+    while (!isClosed) {
+      await turn();
+      ended.push(s.summaries.length);
+    }
+    await closed;
+    expect(s.summaries.map(({ reason }) => reason)).toEqual(Array.from({ length: 100 }, () => "shutdown"));
+    // Five take a whole turn; some more where others' ends are still being handed over.
+    expect(Math.max(...ended.slice(1).map((count, n) => count - (ended[n] as number)))).toBeLessThan(50);
   });
 
   it("leaves the connection to the pipelined request that is being answered on it by now", async () => {

@@ -1,0 +1,101 @@
+import { unanswered } from "./database.js";
+
+interface Call<Question, Answer> {
+  readonly question: Question;
+  readonly deadline: number;
+  resolve(answer: Answer): void;
+  reject(error: unknown): void;
+  isOver: boolean;
+}
+
+/**
+ * Asks many questions at once: what comes while one statement is under way goes together in the next. It is never answered
+ * with what was true before it was asked, so nothing here is a cache. One statement at a time also keeps the order of what one
+ * process publishes.
+ */
+export class Batch<Question, Answer> {
+  readonly #ask: (questions: readonly Question[], timeout: number) => Promise<readonly Answer[]>;
+  readonly #timeout: number;
+  readonly #maxSize: number;
+  readonly #sizeOf: (question: Question) => number;
+  #waiting: Call<Question, Answer>[] = [];
+  #isBusy = false;
+
+  /** @param maxSize up to how much goes in one statement, by `sizeOf` */
+  constructor(
+    timeout: number,
+    maxSize: number,
+    sizeOf: (question: Question) => number,
+    ask: (questions: readonly Question[], timeout: number) => Promise<readonly Answer[]>,
+  ) {
+    this.#timeout = timeout;
+    this.#maxSize = maxSize;
+    this.#sizeOf = sizeOf;
+    this.#ask = ask;
+  }
+
+  /** @throws what `ask` throws; `ERR_BROKER_UNAVAILABLE` where the time is up */
+  ask(question: Question): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const call: Call<Question, Answer> = {
+        question,
+        deadline: performance.now() + this.#timeout,
+        isOver: false,
+        resolve: (answer) => {
+          call.isOver = true;
+          clearTimeout(timer);
+          resolve(answer);
+        },
+        reject: (error) => {
+          call.isOver = true;
+          clearTimeout(timer);
+          reject(error as Error);
+        },
+      };
+      const timer = setTimeout(() => call.reject(unanswered(this.#timeout)), this.#timeout);
+      this.#waiting.push(call);
+      if (!this.#isBusy) this.#start();
+    });
+  }
+
+  #start(): void {
+    this.#isBusy = true;
+    // After everything that this turn's code has to ask.
+    queueMicrotask(() => void this.#run());
+  }
+
+  async #run(): Promise<void> {
+    const calls = this.#next();
+    const last = calls.at(-1);
+    if (last !== undefined) {
+      try {
+        const answers = await this.#ask(
+          calls.map(({ question }) => question),
+          last.deadline - performance.now(),
+        );
+        for (const [index, call] of calls.entries()) call.resolve(answers[index] as Answer);
+      } catch (error) {
+        for (const call of calls) call.reject(error);
+      }
+    }
+    this.#isBusy = false;
+    if (this.#waiting.length > 0) this.#start();
+  }
+
+  /** Those whose time is up are never sent. */
+  #next(): Call<Question, Answer>[] {
+    const calls: Call<Question, Answer>[] = [];
+    let size = 0;
+    let taken = 0;
+    for (const call of this.#waiting) {
+      if (!call.isOver) {
+        size += this.#sizeOf(call.question);
+        if (size > this.#maxSize && calls.length > 0) break;
+        calls.push(call);
+      }
+      taken++;
+    }
+    this.#waiting = this.#waiting.slice(taken);
+    return calls;
+  }
+}

@@ -1,0 +1,78 @@
+import { EventStreamError } from "../errors.js";
+
+/** A row of text: every function of the schema returns nothing else. */
+export type Row = readonly (string | null)[];
+
+/** Runs statements as one transaction, READ COMMITTED whatever the default is, and resolves with the rows of each. */
+export interface Runner {
+  /** @throws what the database says; `ERR_BROKER_UNAVAILABLE` where it says nothing within `timeout` milliseconds */
+  run(statements: readonly string[], timeout: number): Promise<readonly (readonly Row[])[]>;
+}
+
+/** A connection of the broker's own, on which it hears notifications. It lives once: a new one is made where it fails. */
+export interface Ear extends Runner {
+  close(): Promise<void>;
+}
+
+export interface Database extends Runner {
+  /** @param lost called once, when nothing can be heard any more */
+  listen(bell: string, heard: (payload: string) => void, lost: () => void, timeout: number): Promise<Ear>;
+}
+
+/** How many statements `transaction` puts before those it is given. */
+export const preamble = 2;
+
+/** In one text they are one transaction, in which the statement that fails undoes the others; nothing is left to roll back. */
+export function transaction(statements: readonly string[], timeout: number): string {
+  return [
+    "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    // What was rejected because its time was up must not be done minutes later.
+    `SET LOCAL statement_timeout = ${Math.max(1, Math.ceil(timeout))}`,
+    ...statements,
+  ].join(";\n");
+}
+
+export function unanswered(timeout: number): EventStreamError {
+  return new EventStreamError(
+    "ERR_BROKER_UNAVAILABLE",
+    `Postgres did not answer within ${Math.round(timeout)} ms; what was asked of it may have been done all the same.`,
+  );
+}
+
+/** Settles as `answer` does, or rejects after `timeout` and calls `giveUp`. */
+export function within<T>(timeout: number, answer: Promise<T>, giveUp: () => void): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      reject(unanswered(timeout));
+      giveUp();
+    }, timeout);
+    answer.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}
+
+/** The five characters by which Postgres says what went wrong. */
+export function sqlState(error: unknown): string | undefined {
+  const code = typeof error === "object" && error !== null ? (error as { code?: unknown }).code : undefined;
+  return typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) ? code : undefined;
+}
+
+/** Whether the schema, or something that this release needs in it, is not there. */
+export function lacksSchema(error: unknown): boolean {
+  return ["3F000", "42P01", "42883", "42703"].includes(sqlState(error) ?? "");
+}
+
+/** What a failure of the database means to the application. */
+export function explain(error: unknown, schema: string): EventStreamError {
+  if (error instanceof EventStreamError) return error;
+  const text = error instanceof Error ? error.message : String(error);
+  const remedy = lacksSchema(error)
+    ? `: the schema ${JSON.stringify(schema)} is not there, or not that of this release; await broker.migrate() first`
+    : sqlState(error) === "42501"
+      ? `; the role needs USAGE on the schema ${JSON.stringify(schema)}, EXECUTE on its functions and SELECT, INSERT, UPDATE and DELETE on its tables`
+      : "";
+  return new EventStreamError(
+    "ERR_BROKER_UNAVAILABLE",
+    `Postgres cannot be reached or refused the statement (${text})${remedy}.`,
+    { cause: error },
+  );
+}

@@ -1,0 +1,48 @@
+import { type Database, type Ear, preamble, type Row, transaction, unanswered, within } from "./database.js";
+
+/** What the broker needs of a `PGlite`, the embedded Postgres. Structural, so that these types need no such package. */
+export interface PGliteDatabase {
+  transaction(callback: (tx: PGliteTransaction) => Promise<unknown>): Promise<unknown>;
+  listen(channel: string, callback: (payload: string) => void): Promise<() => Promise<void>>;
+}
+
+/** What the broker needs of the `tx` that `transaction` of a `PGlite` hands over. */
+export interface PGliteTransaction {
+  exec(text: string, options: object): Promise<{ rows: unknown[] }[]>;
+  rollback(): Promise<void>;
+}
+
+/** Type 25 is `text`. */
+const asText = { rowMode: "array", parsers: { 25: (value: string) => value } };
+
+export async function ask(tx: PGliteTransaction, text: string): Promise<(readonly Row[])[]> {
+  return (await tx.exec(text, asText)).map(({ rows }) => rows as Row[]);
+}
+
+/** One connection for everything: what is asked while the application has a transaction open waits for its end. */
+export class PGliteStore implements Database {
+  readonly #database: PGliteDatabase;
+
+  constructor(database: PGliteDatabase) {
+    this.#database = database;
+  }
+
+  run(statements: readonly string[], timeout: number): Promise<(readonly Row[])[]> {
+    let isOver = false;
+    let rows: (readonly Row[])[] = [];
+    const answer = this.#database.transaction(async (tx) => {
+      if (isOver) throw unanswered(timeout);
+      rows = (await ask(tx, transaction(statements, timeout))).slice(preamble);
+    });
+    return within(
+      timeout,
+      answer.then(() => rows),
+      () => (isOver = true),
+    );
+  }
+
+  async listen(bell: string, heard: (payload: string) => void): Promise<Ear> {
+    const unlisten = await this.#database.listen(bell, heard);
+    return { run: (statements, timeout) => this.run(statements, timeout), close: () => unlisten() };
+  }
+}

@@ -1,0 +1,119 @@
+import { type Database, type Ear, preamble, type Row, transaction, unanswered, within } from "./database.js";
+
+/** What the broker needs of a `Pool` of `pg`. Structural, so that these types need no `pg`. */
+export interface PostgresPool {
+  readonly totalCount: number;
+  readonly options: object;
+  connect(): Promise<PostgresClient & { release(error?: boolean | Error): void }>;
+}
+
+/** What the broker needs of a `Client` of `pg`, from a pool or not. */
+export interface PostgresClient {
+  query(config: { text: string; rowMode: "array"; types: never }): Promise<unknown>;
+  escapeLiteral(text: string): string;
+  on(event: "error", listener: (error: Error) => void): unknown;
+  off(event: "error", listener: (error: Error) => void): unknown;
+}
+
+interface OwnClient extends PostgresClient {
+  connect(): Promise<unknown>;
+  end(): Promise<void>;
+  on(event: string, listener: (message: { channel: string; payload?: string }) => void): unknown;
+  readonly connection?: { readonly stream?: { destroy(): void } };
+}
+
+const asText = { getTypeParser: () => (value: unknown) => value } as never;
+
+const ignore = (): void => {};
+
+/** The rows of each statement of a text, whatever parsers the application has set. */
+export async function ask(client: PostgresClient, text: string): Promise<(readonly Row[])[]> {
+  const results = await client.query({ text, rowMode: "array", types: asText });
+  return [results].flat().map((result) => (result as { rows: Row[] }).rows);
+}
+
+export class PoolDatabase implements Database {
+  readonly #pool: PostgresPool;
+  readonly #connectionString: string | undefined;
+
+  /** @param connectionString where to listen, if not where the pool connects to */
+  constructor(pool: PostgresPool, connectionString: string | undefined) {
+    this.#pool = pool;
+    this.#connectionString = connectionString;
+  }
+
+  async run(statements: readonly string[], timeout: number): Promise<(readonly Row[])[]> {
+    const deadline = performance.now() + timeout;
+    let isOver = false;
+    let giveUp = (): void => void (isOver = true);
+    const answer = this.#pool.connect().then(async (client) => {
+      // A pool that was exhausted gives one when nobody wants it any more.
+      if (isOver) {
+        client.release();
+        throw unanswered(timeout);
+      }
+      // The pool listens only to clients that are idle, and an error that nobody listens to ends the process.
+      client.on("error", ignore);
+      let hasLeft = false;
+      const release = (isBroken: boolean): void => {
+        if (hasLeft) return;
+        hasLeft = true;
+        client.release(isBroken);
+        if (!isBroken) client.off("error", ignore);
+      };
+      giveUp = () => release(true);
+      try {
+        const rows = await ask(client, transaction(statements, deadline - performance.now()));
+        release(false);
+        return rows.slice(preamble);
+      } catch (error) {
+        // One that the server reports leaves the connection as it was.
+        release(!("severity" in (error as object)));
+        throw error;
+      }
+    });
+    return within(timeout, answer, () => giveUp());
+  }
+
+  async listen(bell: string, heard: (payload: string) => void, lost: () => void, timeout: number): Promise<Ear> {
+    const { Client, options } = this.#pool as unknown as {
+      Client: new (config: object) => OwnClient;
+      options: { password?: unknown };
+    };
+    const client = new Client(
+      this.#connectionString === undefined
+        ? // The pool hides the password from enumeration.
+          { ...options, password: options.password, keepAlive: true }
+        : { connectionString: this.#connectionString, keepAlive: true },
+    );
+    const destroy = (): void => client.connection?.stream?.destroy();
+    client.on("error", ignore);
+    client.on("end", lost);
+    client.on("error", lost);
+    client.on("notification", ({ channel, payload }) => {
+      if (channel === bell) heard(payload ?? "");
+    });
+    const begun = client.connect().then(() =>
+      ask(
+        client,
+        `SET jit = off;
+SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout');
+LISTEN ${bell}`,
+      ),
+    );
+    try {
+      await within(timeout, begun, destroy);
+    } catch (error) {
+      destroy();
+      client.end().catch(ignore);
+      throw error;
+    }
+    return {
+      async run(statements, patience) {
+        const rows = await within(patience, ask(client, transaction(statements, patience)), destroy);
+        return rows.slice(preamble);
+      },
+      close: () => within(timeout, client.end(), destroy).catch(ignore),
+    };
+  }
+}

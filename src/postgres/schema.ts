@@ -1,0 +1,99 @@
+import { createHash } from "node:crypto";
+import { EventStreamError, show, unknownOption } from "../errors.js";
+import { functions } from "./functions.js";
+import { dollarQuoted, identifier, literal } from "./sql.js";
+
+export const defaultSchema = "event_source";
+
+/** The lock that makes processes which migrate at once wait for each other. */
+const migrationLock = 5_067_093_914_262_391;
+
+/**
+ * The statements that make the broker's schema, for the application's own migrations: they may run in its transaction, and
+ * again wherever they have run before. `broker.migrate()` runs the same.
+ *
+ * @throws {EventStreamError} `ERR_INVALID_OPTION`
+ * @example await client.query(postgresSchema());
+ */
+export function postgresSchema(options: { readonly schema?: string | undefined } = {}): string {
+  const { schema = defaultSchema, ...unknown } = options ?? {};
+  const [stranger] = Object.keys(unknown);
+  if (stranger !== undefined) throw unknownOption("postgresSchema", stranger, "schema");
+  const name = checkSchema(schema);
+  const s = identifier(name);
+  return `${definition(name)}
+-- Last, so that it says that everything above has been done.
+CREATE OR REPLACE FUNCTION ${s}.version() RETURNS text LANGUAGE sql IMMUTABLE AS ${dollarQuoted(
+    `SELECT ${literal(schemaVersion(name))}`,
+  )};
+`;
+}
+
+/** What `version()` in the schema returns where the schema is the one of this release. */
+export function schemaVersion(schema: string): string {
+  return createHash("sha256").update(definition(schema)).digest("hex").slice(0, 16);
+}
+
+/** The name under which a schema's broker notifies and listens: plain, for PGlite folds and unquotes names by rules of its own. */
+export function bellOf(schema: string): string {
+  return `event_source_${createHash("sha256").update(schema).digest("hex").slice(0, 16)}`;
+}
+
+/** @throws {EventStreamError} `ERR_INVALID_OPTION` */
+export function checkSchema(schema: unknown): string {
+  const isName =
+    typeof schema === "string" &&
+    schema !== "" &&
+    schema.isWellFormed() &&
+    !schema.includes("\0") &&
+    Buffer.byteLength(schema) <= 63 &&
+    !schema.startsWith("pg_");
+  if (isName) return schema;
+  throw new EventStreamError(
+    "ERR_INVALID_OPTION",
+    `The option schema is ${show(schema)}; it must be a name of 1 to 63 bytes that does not begin with pg_, such as "event_source".`,
+    { field: "schema" },
+  );
+}
+
+/**
+ * - `channels`: a row is updated with every publish, in its page (HOT), for which half of the page is kept free and none of
+ *   the columns that change is indexed. `id` and `era`, the server's timeline, are in every event's id; up to `since` the ids
+ *   of `prior_era` are good too. Events up to `trimmed` have been deleted.
+ * - `events`: `n` counts from 1 without a hole, so that a gap is arithmetic.
+ * - `pending`: what transactions have published and nobody has numbered yet. A payload that is null ends the channel.
+ */
+function definition(schema: string): string {
+  const s = identifier(schema);
+  return `SELECT pg_advisory_xact_lock(${migrationLock});
+DO ${dollarQuoted(`BEGIN
+  -- CREATE SCHEMA IF NOT EXISTS asks for the right to create one, even where it exists.
+  IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = ${literal(schema)}) THEN CREATE SCHEMA ${s}; END IF;
+END`)};
+CREATE TABLE IF NOT EXISTS ${s}.channels (
+  name text COLLATE "C" PRIMARY KEY,
+  id bigint NOT NULL UNIQUE DEFAULT ('x' || right(replace(gen_random_uuid()::text, '-', ''), 14))::bit(56)::bigint,
+  born timestamptz NOT NULL DEFAULT clock_timestamp(),
+  era bigint NOT NULL,
+  prior_era bigint,
+  since bigint NOT NULL DEFAULT 0,
+  last bigint NOT NULL DEFAULT 0,
+  trimmed bigint NOT NULL DEFAULT 0,
+  ended_at timestamptz,
+  touched timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
+CREATE TABLE IF NOT EXISTS ${s}.events (
+  channel bigint,
+  n bigint,
+  at timestamptz NOT NULL,
+  payload text NOT NULL,
+  PRIMARY KEY (channel, n)
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+CREATE TABLE IF NOT EXISTS ${s}.pending (
+  id bigint GENERATED ALWAYS AS IDENTITY,
+  name text COLLATE "C" NOT NULL,
+  payload text,
+  PRIMARY KEY (name, id)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+${functions(s, bellOf(schema))}`;
+}

@@ -1,0 +1,32 @@
+/**
+ * SQL as text, with the values in it. Several statements in one text are one transaction and one round trip, on a `pg` client,
+ * on PGlite and through PgBouncer alike, and nothing of the application's own conversion of parameters takes part.
+ */
+
+export function identifier(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** Read alike whether `standard_conforming_strings` is on or off. */
+export function literal(text: string): string {
+  const quoted = text.replaceAll("'", "''");
+  return quoted.includes("\\") ? ` E'${quoted.replaceAll("\\", "\\\\")}'` : `'${quoted}'`;
+}
+
+/** A `text[]`; `null` stays one. */
+export function textArray(values: readonly (string | null)[]): string {
+  const elements = values.map((value) => (value === null ? "NULL" : `"${value.replace(/["\\]/g, "\\$&")}"`));
+  return `${literal(`{${elements.join(",")}}`)}::text[]`;
+}
+
+/** A body that nothing in it can end. */
+export function dollarQuoted(body: string): string {
+  let tag = "$sql$";
+  while (body.includes(tag)) tag = tag.replace("$sql", "$sql_");
+  return `${tag}${body}${tag}`;
+}
+
+/** A channel's name as `text` can hold it, which has no NUL. `publish(channel, event)` in SQL escapes the same way. */
+export function storedName(channel: string): string {
+  return channel.replaceAll("\\", "\\\\").replaceAll("\0", "\\0");
+}

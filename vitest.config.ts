@@ -31,6 +31,7 @@ class SlowestFirst extends BaseSequencer {
 export default defineConfig({
   resolve: {
     alias: [
+      { find: /^express-event-source\/postgres$/, replacement: source("postgres.ts") },
       { find: /^express-event-source\/redis$/, replacement: source("redis.ts") },
       { find: /^express-event-source$/, replacement: source("index.ts") },
     ],

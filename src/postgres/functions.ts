@@ -129,11 +129,11 @@ EXCEPTION WHEN OTHERS THEN
     // Where each channel stands, in the order of the names; all null but the clock where it does not exist.
     define(
       "locate(names text[], max_age bigint)",
-      "TABLE (clock text, id text, era text, prior_era text, since text, last text, ended text, start text, born text)",
+      "TABLE (clock text, id text, era text, prior_era text, since text, last text, ended text, born text, start text)",
       "",
       `  RETURN QUERY
   SELECT ${milliseconds("clock_timestamp()")}, to_hex(c.id), c.era::text, c.prior_era::text, c.since::text, c.last::text,
-    c.ended_at::text, coalesce(oldest.n - 1, c.last)::text, ${milliseconds("c.born")}
+    c.ended_at::text, ${milliseconds("c.born")}, coalesce(oldest.n - 1, c.last)::text
   FROM unnest(names) WITH ORDINALITY AS q (name, place)
   LEFT JOIN ${s}.channels AS c ON c.name = q.name
   LEFT JOIN LATERAL (

@@ -15,10 +15,11 @@ export interface PostgresClient {
   off(event: "error", listener: (error: Error) => void): unknown;
 }
 
-interface OwnClient extends PostgresClient {
+interface OwnClient extends Omit<PostgresClient, "on"> {
   connect(): Promise<unknown>;
   end(): Promise<void>;
-  on(event: string, listener: (message: { channel: string; payload?: string }) => void): unknown;
+  on(event: "error" | "end", listener: () => void): unknown;
+  on(event: "notification", listener: (message: { channel: string; payload?: string }) => void): unknown;
   readonly connection?: { readonly stream?: { destroy(): void } };
 }
 
@@ -27,7 +28,7 @@ const asText = { getTypeParser: () => (value: unknown) => value } as never;
 const ignore = (): void => {};
 
 /** The rows of each statement of a text, whatever parsers the application has set. */
-export async function ask(client: PostgresClient, text: string): Promise<(readonly Row[])[]> {
+export async function ask(client: Pick<PostgresClient, "query">, text: string): Promise<(readonly Row[])[]> {
   const results = await client.query({ text, rowMode: "array", types: asText });
   return [results].flat().map((result) => (result as { rows: Row[] }).rows);
 }

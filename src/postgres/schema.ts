@@ -44,8 +44,7 @@ export function checkSchema(schema: unknown): string {
   const isName =
     typeof schema === "string" &&
     schema !== "" &&
-    schema.isWellFormed() &&
-    !schema.includes("\0") &&
+    !/\0|\p{Surrogate}/u.test(schema) &&
     Buffer.byteLength(schema) <= 63 &&
     !schema.startsWith("pg_");
   if (isName) return schema;

@@ -30,3 +30,8 @@ export function dollarQuoted(body: string): string {
 export function storedName(channel: string): string {
   return channel.replaceAll("\\", "\\\\").replaceAll("\0", "\\0");
 }
+
+/** The name that was stored so. */
+export function originalName(stored: string): string {
+  return stored.replace(/\\(.)/g, (_escape, character: string) => (character === "0" ? "\0" : character));
+}

@@ -1,0 +1,7 @@
+export {
+  postgresBroker,
+  type PostgresBroker,
+  type TransactionOptions,
+} from "./postgres/postgres-broker.js";
+export type { PostgresBrokerOptions } from "./postgres/options.js";
+export { postgresSchema } from "./postgres/schema.js";

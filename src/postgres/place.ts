@@ -1,0 +1,49 @@
+import { createHash } from "node:crypto";
+
+/**
+ * Where a subscription stands in a channel: after event `n` of the channel's `run` (its random id, and the era in which the
+ * event was read), or in a channel that did not exist at `asOf`, in milliseconds of the server's clock.
+ */
+export type Place = { readonly run: string; readonly n: number } | { readonly asOf: number };
+
+/** What a place, and every event's id, looks like: `5f1c09a2b7d3e4.1-42`; `*mb2k1x9c` where the channel did not exist. */
+export function formatPlace(place: Place): string {
+  return "run" in place ? `${place.run}-${place.n}` : `*${place.asOf.toString(36)}`;
+}
+
+function parsePlace(text: string): Place | undefined {
+  const [, run, n, asOf] =
+    /^(?:([1-9a-f][0-9a-f]{0,13}\.(?:0|[1-9]\d{0,9}))-(0|[1-9]\d{0,14})|\*([0-9a-z]{1,10}))$/.exec(text) ?? [];
+  if (run !== undefined) return { run, n: Number(n) };
+  return asOf === undefined ? undefined : { asOf: Number.parseInt(asOf, 36) };
+}
+
+const tagLength = 6;
+
+/** Short, for a client sends the id of a composite subscription with every reconnection. */
+function tagOf(channel: string): string {
+  return createHash("sha256").update(channel).digest("base64url").slice(0, tagLength);
+}
+
+/** The id of an event of a subscription to several channels: for each a tag of its name and the place in it. */
+export function composeId(places: Iterable<readonly [channel: string, place: Place]>): string {
+  return Array.from(places, ([channel, place]) => tagOf(channel) + formatPlace(place)).join("~");
+}
+
+/** The place in each of the channels that a last event ID tells, without those of which it tells nothing. */
+export function placesIn(id: string, channels: readonly string[]): Map<string, Place> {
+  const found = new Map<string, Place>();
+  const [only] = channels;
+  const single = parsePlace(id);
+  if (single !== undefined) {
+    // Of another channel, it will not be known there.
+    return channels.length === 1 && only !== undefined ? found.set(only, single) : found;
+  }
+  // A client can make it as long as a header.
+  const parts = new Map(id.split("~", 4096).map((part) => [part.slice(0, tagLength), part.slice(tagLength)]));
+  for (const channel of channels) {
+    const place = parsePlace(parts.get(tagOf(channel)) ?? "");
+    if (place !== undefined) found.set(channel, place);
+  }
+  return found;
+}

@@ -1,0 +1,199 @@
+import { channel as diagnosticsChannel } from "node:diagnostics_channel";
+import type { Broker, PublishedEvent, SubscribeOptions } from "../broker/broker.js";
+import { type SubscribeSettings, checkChannel, checkChannels, checkSubscribeOptions } from "../broker/checks.js";
+import { publishAll } from "../broker/publish-all.js";
+import { encodeForPublishing, publishedEvent } from "../broker/published-event.js";
+import { Subscription, type SubscriptionHost } from "../broker/subscription.js";
+import { EventStreamError } from "../errors.js";
+import type { ServerSentEvent } from "../format/event.js";
+import { ChannelCursor } from "./cursor.js";
+import { explain, lacksSchema } from "./database.js";
+import { placeIn } from "./head.js";
+import { checkPostgresOptions, type PostgresBrokerOptions, type PostgresSettings } from "./options.js";
+import { composeId, type Place, placesIn } from "./place.js";
+import { Reader } from "./reader.js";
+import { bellOf, postgresSchema, schemaVersion } from "./schema.js";
+import { channelEnded, Store } from "./store.js";
+import { Sweeper, sweepInterval } from "./sweeper.js";
+import type { Entry } from "./tail.js";
+import { checkTransactionClient, enqueue, type TransactionClient } from "./transaction.js";
+
+/** A transaction of the application's. */
+export interface TransactionOptions {
+  /** The `pg` client on which it is open, or the `tx` of a `PGlite`'s `transaction`. */
+  readonly client: TransactionClient;
+}
+
+/** A broker whose events can be part of the application's own transactions. */
+export interface PostgresBroker<E extends ServerSentEvent = ServerSentEvent> extends Broker<E> {
+  publish(channel: string, event: E): Promise<string>;
+  /**
+   * Publishes in the application's transaction: the event exists if and only if that commits. It takes its place among the
+   * channel's events soon after, so there is no id yet. Outside a transaction it is committed at once.
+   *
+   * @throws {EventStreamError} (as a rejection) as `publish` does; after `ERR_CHANNEL_ENDED` the transaction is usable.
+   *   The transaction's own errors come as they are.
+   */
+  publish(channel: string, event: E, options: TransactionOptions): Promise<void>;
+  /** Ends the channel; with `{ client }` if and only if the transaction commits. */
+  end(channel: string, options?: TransactionOptions): Promise<void>;
+  /**
+   * Makes the schema, or brings it up to date. Any number of processes may call it at once; where the schema is current it
+   * does nothing, and needs no right to.
+   *
+   * @throws {EventStreamError} (as a rejection) `ERR_BROKER_UNAVAILABLE`
+   */
+  migrate(): Promise<void>;
+}
+
+/**
+ * A broker on PostgreSQL 13 or later, for many processes, or on an embedded PGlite. `await broker.migrate()` once before it is
+ * used. A rejected `publish` may still have been stored.
+ *
+ * @throws {EventStreamError} `ERR_INVALID_OPTION`
+ * @example const broker = postgresBroker<Message>({ pool: new Pool({ connectionString }) });
+ */
+export function postgresBroker<E extends ServerSentEvent = ServerSentEvent>(
+  options: PostgresBrokerOptions,
+): PostgresBroker<E> {
+  return new SchemaBroker<E>(checkPostgresOptions(options));
+}
+
+const errors = diagnosticsChannel("express-event-source:error");
+
+class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, SubscriptionHost<Entry, ChannelCursor> {
+  readonly #schema: string;
+  readonly #database: PostgresSettings["database"];
+  readonly #store: Store;
+  readonly #reader: Reader;
+  readonly #sweeper: Sweeper;
+  isClosed = false;
+
+  constructor({ database, schema, history, listens, pollInterval, timeout }: PostgresSettings) {
+    this.#schema = schema;
+    this.#database = database;
+    this.#store = new Store(database, schema, history, timeout, (channel) => {
+      errors.publish({ channel, error: channelEnded(channel) });
+    });
+    // Often enough to keep the channels that are subscribed to from being forgotten.
+    const interval = Math.min(pollInterval, sweepInterval(history.maxAge));
+    this.#reader = new Reader(this.#store, database, listens ? bellOf(schema) : undefined, interval);
+    this.#sweeper = new Sweeper(this.#store);
+  }
+
+  async migrate(): Promise<void> {
+    this.#open();
+    const { s, timeout } = this.#store;
+    const isCurrent = async (): Promise<boolean> => {
+      try {
+        const [rows = []] = await this.#database.run([`SELECT ${s}.version()`], timeout);
+        return rows[0]?.[0] === schemaVersion(this.#schema);
+      } catch (error) {
+        if (lacksSchema(error)) return false;
+        throw explain(error, this.#schema);
+      }
+    };
+    if (await isCurrent()) return;
+    // Others may be at it, and each waits for the one before.
+    await this.#store.run([postgresSchema({ schema: this.#schema })], Math.max(timeout, 60_000));
+  }
+
+  publish(channel: string, event: E): Promise<string>;
+  publish(channel: string, event: E, options: TransactionOptions): Promise<void>;
+  async publish(channel: string, event: E, options?: TransactionOptions): Promise<string | void> {
+    checkChannel(channel);
+    const parts = encodeForPublishing(event);
+    this.#open();
+    if (options !== undefined) {
+      const refusal = await enqueue(checkTransactionClient(options), this.#schema, channel, JSON.stringify(parts));
+      if (refusal !== null) throw channelEnded(channel);
+      return;
+    }
+    const id = await this.#store.append(channel, parts);
+    this.#reader.published(channel);
+    return id;
+  }
+
+  publishAll(channel: string, source: AsyncIterable<E> | Iterable<E>): Promise<void> {
+    return publishAll(this, channel, source);
+  }
+
+  async end(channel: string, options?: TransactionOptions): Promise<void> {
+    checkChannel(channel);
+    this.#open();
+    if (options !== undefined) {
+      await enqueue(checkTransactionClient(options), this.#schema, channel, null);
+      return;
+    }
+    await this.#store.end(channel);
+    this.#reader.published(channel);
+  }
+
+  async subscribe(
+    channels: string | readonly string[],
+    options?: SubscribeOptions,
+  ): Promise<AsyncIterable<PublishedEvent<E>>> {
+    const names = checkChannels(channels);
+    const settings = checkSubscribeOptions(options);
+    this.#open();
+    const { lastEventId } = settings;
+    const places = lastEventId === undefined ? undefined : placesIn(lastEventId, names);
+    const begun = await Promise.all(names.map((name) => this.#begin(name, places?.get(name), settings)));
+    this.#open();
+    const beginning = {
+      cursors: begun.map(({ cursor }) => cursor),
+      isMissing: begun.some(({ isMissing }) => isMissing),
+    };
+    const subscription: AsyncIterable<PublishedEvent> = new Subscription(this, beginning, settings);
+    return subscription as AsyncIterable<PublishedEvent<E>>;
+  }
+
+  /** Where a subscription begins in a channel, and whether something is missing before that. */
+  async #begin(
+    channel: string,
+    place: Place | undefined,
+    { lastEventId, from }: SubscribeSettings,
+  ): Promise<{ cursor: ChannelCursor; isMissing: boolean }> {
+    const begin = (at: Place, newest: Place, isOver: boolean, isMissing: boolean) => ({
+      cursor: new ChannelCursor(this.#reader, channel, at, newest, isOver),
+      isMissing,
+    });
+    // Most clients that come back missed little: what they want is here.
+    if (place !== undefined && this.#reader.find(channel)?.has(place) === true) return begin(place, place, false, false);
+    const { head, start, clock } = await this.#store.locate(channel);
+    if (head === undefined) {
+      // A channel lives for `maxAge` at least: since then none has come and gone.
+      const isKnown = place !== undefined && "asOf" in place && clock - place.asOf < this.#store.history.maxAge;
+      return begin({ asOf: clock }, { asOf: clock }, false, lastEventId !== undefined && !isKnown);
+    }
+    const { run, last, isEnded } = head;
+    const newest = { run, n: last };
+    const known = place === undefined ? undefined : placeIn(head, place, this.#store.history.maxAge);
+    const isMissing = lastEventId !== undefined && (known === undefined || known < start);
+    const n = isMissing || (lastEventId === undefined && from === "start") ? start : (known ?? last);
+    return begin({ run, n }, newest, isEnded && n >= last, isMissing);
+  }
+
+  compare(a: Entry, b: Entry): number {
+    return a.at - b.at;
+  }
+
+  eventOf(entry: Entry, cursors: readonly ChannelCursor[]): PublishedEvent {
+    if (cursors.length === 1) return entry.event;
+    return publishedEvent(composeId(cursors.map(({ channel, place }) => [channel, place])), entry.parts);
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true;
+    await Promise.all([this.#reader.close(), this.#sweeper.close()]);
+  }
+
+  #open(): void {
+    if (this.isClosed)
+      throw new EventStreamError(
+        "ERR_BROKER_CLOSED",
+        "The broker has been closed; close it after everything that publishes or subscribes.",
+      );
+    this.#sweeper.start();
+  }
+}

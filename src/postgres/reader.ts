@@ -1,0 +1,292 @@
+import { createHash } from "node:crypto";
+import { backOff } from "../runtime/backoff.js";
+import type { Page, Tails } from "./cursor.js";
+import { type Database, type Ear, type Runner, sqlState } from "./database.js";
+import type { Place } from "./place.js";
+import { type Found, foundIn, readStatement } from "./readings.js";
+import { storedName } from "./sql.js";
+import type { Store } from "./store.js";
+import { Tail } from "./tail.js";
+
+/** How many channels one statement reads at most. */
+const tailsAtOnce = 64;
+
+/** What a bell names a channel by, as `key(name)` in the schema does. */
+function keyOf(channel: string): string {
+  return createHash("sha256").update(storedName(channel)).digest("hex").slice(0, 16);
+}
+
+/** That a tail is to be read whatever is known of it. */
+const anyway = Infinity;
+
+/**
+ * Reads the channels that have subscriptions in this process and feeds their tails: those that a bell names, and every
+ * `interval` those that have changed, which one statement tells.
+ *
+ * A bell is never believed for more than that it may be worth reading, so one that is lost costs time only.
+ */
+export class Reader implements Tails {
+  readonly maxAge: number;
+  readonly #store: Store;
+  readonly #database: Database;
+  readonly #bell: string | undefined;
+  readonly #interval: number;
+  readonly #tails = new Map<string, Tail>();
+  readonly #byKey = new Map<string, Tail>();
+  /** The tails to read, each with the number of an event that it has to have. */
+  #rung = new Map<Tail, number>();
+  /** Who waits until a tail has been read once more. */
+  #refreshing = new Map<Tail, (() => void)[]>();
+  #isCheckDue = false;
+  #isDrainDue = false;
+  #ear: Ear | undefined;
+  #state: "idle" | "running" | "closed" = "idle";
+  #wakeUp: (() => void) | undefined;
+  /** When to try again to listen. */
+  #listenAfter = 0;
+  #deafness = 0;
+
+  /** @param bell `undefined`: it does not listen, and asks every `interval` milliseconds */
+  constructor(store: Store, database: Database, bell: string | undefined, interval: number) {
+    this.#store = store;
+    this.#database = database;
+    this.#bell = bell;
+    this.#interval = interval;
+    this.maxAge = store.history.maxAge;
+  }
+
+  find(channel: string): Tail | undefined {
+    return this.#tails.get(channel);
+  }
+
+  join(channel: string, place: Place): Tail {
+    let tail = this.#tails.get(channel);
+    if (tail === undefined) {
+      const { maxEvents, maxAge } = this.#store.history;
+      tail = new Tail(channel, place, maxEvents, maxAge);
+      this.#tails.set(channel, tail);
+      this.#byKey.set(keyOf(channel), tail);
+      this.#ring(tail, anyway);
+    }
+    tail.subscriptions++;
+    return tail;
+  }
+
+  leave(tail: Tail): void {
+    tail.subscriptions--;
+    if (tail.subscriptions === 0) this.#forget(tail);
+  }
+
+  #forget(tail: Tail): void {
+    if (this.#tails.get(tail.channel) !== tail) return;
+    this.#tails.delete(tail.channel);
+    this.#byKey.delete(keyOf(tail.channel));
+    this.#rung.delete(tail);
+  }
+
+  refresh(tail: Tail): Promise<void> {
+    return new Promise((resolve) => {
+      this.#refreshing.set(tail, [...(this.#refreshing.get(tail) ?? []), resolve]);
+      this.#ring(tail, anyway);
+    });
+  }
+
+  async page(tail: Tail, run: string, n: number): Promise<Page> {
+    for (let failures = 0; ; failures++) {
+      try {
+        const { head, entries, error } = await this.#store.page(tail.channel, { run, n });
+        if (error !== undefined && entries.length === 0) throw error as Error;
+        return { head, entries };
+      } catch (error) {
+        const isAway = (error as { code?: string }).code === "ERR_BROKER_UNAVAILABLE";
+        if (!isAway || tail.subscriptions === 0 || this.#state === "closed") throw error;
+        await backOff(failures);
+      }
+    }
+  }
+
+  /** This process has published an event: who does not listen would hear of it with the next check only. */
+  published(channel: string): void {
+    const tail = this.#tails.get(channel);
+    if (this.#ear === undefined && tail !== undefined) this.#ring(tail, anyway);
+  }
+
+  async close(): Promise<void> {
+    this.#state = "closed";
+    for (const tail of this.#tails.values()) tail.wake();
+    this.#wakeUp?.();
+    await this.#hangUp();
+  }
+
+  #ring(tail: Tail, n: number): void {
+    this.#rung.set(tail, Math.max(n, this.#rung.get(tail) ?? 0));
+    if (this.#state === "idle") void this.#run();
+    else this.#wakeUp?.();
+  }
+
+  /** What a bell says: nothing where something is pending, else the keys of channels and the numbers of their last events. */
+  readonly #heard = (payload: string): void => {
+    if (payload === "") {
+      this.#isDrainDue = true;
+      this.#wakeUp?.();
+    }
+    for (const [, key, last, ended] of payload.matchAll(/([0-9a-f]{16}):(\d+)(!?)/g)) {
+      const tail = this.#byKey.get(key as string);
+      if (tail === undefined) continue;
+      if (ended === "!") this.#ring(tail, anyway);
+      else if (Number(last) > tail.last) this.#ring(tail, Number(last));
+    }
+  };
+
+  async #run(): Promise<void> {
+    this.#state = "running";
+    let nextCheck = performance.now() + this.#interval;
+    for (let failures = 0; this.#isOpen;) {
+      try {
+        const runner = await this.#runner();
+        if (this.#isCheckDue) await this.#check(runner);
+        if (this.#isDrainDue) await this.#drain(runner);
+        await this.#read(runner);
+        failures = 0;
+      } catch (error) {
+        if (sqlState(error) === undefined) await this.#hangUp();
+        this.#isCheckDue = true;
+        if (this.#isOpen) await backOff(failures++);
+        continue;
+      }
+      if (this.#rung.size > 0 || this.#isDrainDue || this.#isCheckDue || !this.#isOpen) continue;
+      await this.#rest(nextCheck - performance.now());
+      if (performance.now() < nextCheck) continue;
+      if (this.#tails.size === 0) break;
+      for (const tail of this.#tails.values()) tail.expire();
+      this.#isCheckDue = true;
+      nextCheck = performance.now() + this.#interval;
+    }
+    if (this.#isOpen) this.#state = "idle";
+    await this.#hangUp();
+  }
+
+  get #isOpen(): boolean {
+    return this.#state !== "closed";
+  }
+
+  /** Until something is to be done, `milliseconds` at most. */
+  #rest(milliseconds: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, Math.max(0, milliseconds));
+      // An idle process may end.
+      if (this.#tails.size === 0) timer.unref();
+      this.#wakeUp = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  /** The connection that listens; where there is none, the pool. */
+  async #runner(): Promise<Runner> {
+    if (this.#ear !== undefined || this.#bell === undefined || performance.now() < this.#listenAfter)
+      return this.#ear ?? this.#database;
+    try {
+      let ear: Ear | undefined = undefined;
+      const lost = (): void => this.#lose(ear);
+      ear = await this.#database.listen(this.#bell, this.#heard, lost, this.#store.timeout);
+      this.#ear = ear;
+      this.#deafness = 0;
+      // What rang before nobody heard.
+      this.#isCheckDue = this.#tails.size > this.#rung.size;
+      if (!this.#isOpen) await this.#hangUp();
+      return ear;
+    } catch {
+      this.#listenAfter = performance.now() + Math.min(100 * 2 ** this.#deafness++, this.#interval);
+      return this.#database;
+    }
+  }
+
+  #lose(ear: Ear | undefined): void {
+    if (ear === undefined || this.#ear !== ear) return;
+    this.#ear = undefined;
+    this.#isCheckDue = true;
+    this.#wakeUp?.();
+  }
+
+  async #hangUp(): Promise<void> {
+    const ear = this.#ear;
+    this.#ear = undefined;
+    await ear?.close();
+  }
+
+  /** Which channels have changed, and that those of this process are used. */
+  async #check(runner: Runner): Promise<void> {
+    this.#isCheckDue = false;
+    const { s, history, timeout } = this.#store;
+    const tails = [...this.#tails.values()];
+    const [clock, rows = [], , drained = []] = await runner.run(
+      [
+        `SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::text`,
+        readStatement(s, tails, history.maxAge, false),
+        this.#store.touchStatement(tails.map(({ channel }) => channel)),
+        this.#store.drainStatement(),
+      ],
+      timeout,
+    );
+    this.#isDrainDue = this.#store.drained(drained);
+    for (const [index, { head }] of foundIn(rows, tails).entries()) {
+      const tail = tails[index] as Tail;
+      if (head !== undefined) this.#ring(tail, anyway);
+      else if ("asOf" in tail.place) tail.place = { asOf: Number(clock?.[0]?.[0]) };
+    }
+  }
+
+  async #drain(runner: Runner): Promise<void> {
+    this.#isDrainDue = false;
+    const [rows = []] = await runner.run([this.#store.drainStatement()], this.#store.timeout);
+    this.#isDrainDue ||= this.#store.drained(rows);
+  }
+
+  async #read(runner: Runner): Promise<void> {
+    const tails: Tail[] = [];
+    for (const [tail, n] of this.#rung) {
+      if (tails.length === tailsAtOnce) break;
+      this.#rung.delete(tail);
+      // An earlier read has brought it.
+      if (n > tail.last) tails.push(tail);
+    }
+    if (tails.length === 0) return;
+    const waiting = tails.map((tail) => this.#refreshing.get(tail) ?? []);
+    for (const tail of tails) this.#refreshing.delete(tail);
+    try {
+      const { s, history, timeout } = this.#store;
+      const [rows = []] = await runner.run([readStatement(s, tails, history.maxAge, true)], timeout);
+      for (const [index, found] of foundIn(rows, tails).entries()) this.#feed(tails[index] as Tail, found);
+      for (const resolve of waiting.flat()) resolve();
+    } catch (error) {
+      for (const [index, tail] of tails.entries()) {
+        this.#rung.set(tail, anyway);
+        this.#refreshing.set(tail, [...(waiting[index] ?? []), ...(this.#refreshing.get(tail) ?? [])]);
+      }
+      throw error;
+    }
+  }
+
+  #feed(tail: Tail, { head, entries, error }: Found): void {
+    if (head === undefined) return;
+    const losses = tail.losses.length;
+    tail.reconcile(head);
+    if (tail.losses.length > losses) this.#ring(tail, anyway);
+    else {
+      tail.append(entries);
+      if (error !== undefined) {
+        tail.error = error;
+        this.#forget(tail);
+      } else if (entries.length === 0 && head.last > tail.last) tail.skip(head.last);
+      else if (head.last > tail.last) this.#ring(tail, anyway);
+      if (head.isEnded && tail.last >= head.last) {
+        tail.isEnded = true;
+        // Who subscribes from now on asks the database: the channel may be forgotten, and begin anew.
+        this.#forget(tail);
+      }
+    }
+    tail.wake();
+  }
+}

@@ -1,0 +1,55 @@
+import { EventStreamError, show } from "../errors.js";
+import { explain, lacksSchema, type Row } from "./database.js";
+import * as pglite from "./pglite.js";
+import * as pool from "./pool.js";
+import { identifier, literal, storedName } from "./sql.js";
+
+/** What the application's transaction runs on: a client of `pg`, or the `tx` of a `PGlite`. */
+export type TransactionClient = pool.PostgresClient | pglite.PGliteTransaction;
+
+/** @throws {EventStreamError} `ERR_INVALID_OPTION` */
+export function checkTransactionClient(options: unknown): TransactionClient {
+  const { client, ...unknown } = (typeof options === "object" && options !== null ? options : {}) as {
+    client?: Partial<pool.PostgresClient & pglite.PGliteTransaction>;
+  };
+  const [stranger] = Object.keys(unknown);
+  const isClient =
+    typeof client === "object" &&
+    client !== null &&
+    // A pool escapes nothing, and a PGlite rolls nothing back by itself.
+    ((typeof client.query === "function" && typeof client.escapeLiteral === "function") ||
+      (typeof client.exec === "function" && typeof client.rollback === "function"));
+  if (isClient && stranger === undefined) return client as TransactionClient;
+  throw new EventStreamError(
+    "ERR_INVALID_OPTION",
+    `The option ${stranger ?? "client"} is ${show(stranger === undefined ? client : (unknown as Record<string, unknown>)[stranger])}; ` +
+      "give { client }, the pg client on which your transaction is open (await pool.connect()), or the tx of a PGlite's transaction.",
+    { field: stranger ?? "client" },
+  );
+}
+
+/**
+ * Has the event published, or (null) the channel ended, when the transaction commits.
+ *
+ * @returns why not, where the channel has ended
+ * @throws the errors of the transaction, as they are, for the application's retries; `ERR_BROKER_UNAVAILABLE` without the schema
+ */
+export async function enqueue(
+  client: TransactionClient,
+  schema: string,
+  channel: string,
+  payload: string | null,
+): Promise<string | null> {
+  const content = payload === null ? "NULL" : literal(payload);
+  const text = `SELECT ${identifier(schema)}.enqueue(${literal(storedName(channel))}, ${content})`;
+  try {
+    const [rows = []] = await (isPGlite(client) ? pglite.ask(client, text) : pool.ask(client, text));
+    return (rows as readonly Row[])[0]?.[0] ?? null;
+  } catch (error) {
+    throw lacksSchema(error) ? explain(error, schema) : error;
+  }
+}
+
+function isPGlite(client: TransactionClient): client is pglite.PGliteTransaction {
+  return "rollback" in client;
+}

@@ -1,0 +1,133 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { accessSync, chownSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Client, Pool, type PoolConfig } from "pg";
+import { afterAll, beforeAll, describe } from "vitest";
+import { freePort } from "../redis/redis-server.js";
+
+/** Debian keeps the programs of each version in a folder of its own, which is not on the search path. */
+const folder = ["18", "17", "16", "15", "14", "13"]
+  .map((version) => `/usr/lib/postgresql/${version}/bin`)
+  .find((path) => {
+    try {
+      accessSync(join(path, "postgres"));
+      return true;
+    } catch {
+      return false;
+    }
+  });
+
+/** Postgres refuses to run as root. */
+function unprivileged(): { uid?: number; gid?: number } {
+  if (process.getuid?.() !== 0) return {};
+  const line = readFileSync("/etc/passwd", "utf8").split("\n").find((user) => /^postgres:/.test(user)) ?? "::65534:65534";
+  const [, , uid, gid] = line.split(":");
+  return { uid: Number(uid), gid: Number(gid) };
+}
+
+/** `describe` with a Postgres of its own. Where it is not installed the tests are left out, except on CI, where they fail. */
+export function describeWithPostgres(
+  name: string,
+  suite: (postgres: PostgresServer) => void,
+  settings: readonly string[] = [],
+): void {
+  const isTried = folder !== undefined || process.env["CI"] === "true";
+  if (!isTried) console.warn(`The tests "${name}" are left out: postgresql not installed.`);
+  describe.skipIf(!isTried)(name, () => {
+    const postgres = new PostgresServer(settings);
+    beforeAll(() => postgres.start());
+    afterAll(() => postgres.remove());
+    suite(postgres);
+  });
+}
+
+/** A real server on a free port, in a folder of its own, which can be killed and started again with what it has stored. */
+export class PostgresServer {
+  port = 0;
+  readonly #settings: readonly string[];
+  readonly #pools: Pool[] = [];
+  #directory = "";
+  #process: ChildProcess | undefined;
+
+  constructor(settings: readonly string[] = []) {
+    this.#settings = settings;
+  }
+
+  get config(): PoolConfig {
+    return { host: "127.0.0.1", port: this.port, user: "postgres", database: "postgres", password: "secret" };
+  }
+
+  get url(): string {
+    return `postgres://postgres:secret@127.0.0.1:${this.port}/postgres`;
+  }
+
+  /** A pool that is ended with the server. */
+  pool(config: PoolConfig = {}): Pool {
+    const pool = new Pool({ ...this.config, ...config });
+    // What Postgres says to idle clients when it goes.
+    pool.on("error", () => {});
+    this.#pools.push(pool);
+    return pool;
+  }
+
+  async start(): Promise<void> {
+    if (folder === undefined) throw new Error("No PostgreSQL in /usr/lib/postgresql.");
+    const identity = unprivileged();
+    if (this.port === 0) {
+      this.port = await freePort();
+      this.#directory = mkdtempSync(join(tmpdir(), "postgres-test-"));
+      if (identity.uid !== undefined) chownSync(this.#directory, identity.uid, identity.gid as number);
+      const options = ["-D", join(this.#directory, "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"];
+      execFileSync(join(folder, "initdb"), [...options, "--no-sync"], { ...identity, cwd: this.#directory, stdio: "ignore" });
+    }
+    const settings = [
+      "listen_addresses=127.0.0.1",
+      `unix_socket_directories=${this.#directory}`,
+      "max_connections=200",
+      "log_min_messages=fatal",
+      ...this.#settings,
+    ].flatMap((setting) => ["-c", setting]);
+    const args = ["-D", join(this.#directory, "data"), "-p", String(this.port), ...settings];
+    const child = spawn(join(folder, "postgres"), args, { ...identity, cwd: this.#directory, stdio: "ignore" });
+    this.#process = child;
+    while (!(await this.#accepts())) {
+      if (child.exitCode !== null) throw new Error(`postgres ended with ${child.exitCode}: ${args.join(" ")}`);
+      await sleep(20);
+    }
+  }
+
+  async #accepts(): Promise<boolean> {
+    const client = new Client(this.config);
+    client.on("error", () => {});
+    try {
+      await client.connect();
+      return true;
+    } catch {
+      return false;
+    } finally {
+      await client.end().catch(() => {});
+    }
+  }
+
+  get pid(): number {
+    return this.#process?.pid as number;
+  }
+
+  /** Ends it as `kill -9` of the postmaster does: its children go by themselves, soon. */
+  async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
+    const child = this.#process;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exit = new Promise((resolve) => child.once("exit", resolve));
+    child.kill(signal);
+    await exit;
+  }
+
+  async remove(): Promise<void> {
+    await Promise.all(this.#pools.map((pool) => pool.end()));
+    // SIGQUIT takes the children along.
+    await this.kill("SIGQUIT");
+    rmSync(this.#directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
+  }
+}

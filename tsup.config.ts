@@ -1,7 +1,7 @@
 import { defineConfig } from "tsup";
 
 export default defineConfig({
-  entry: ["src/index.ts", "src/redis.ts"],
+  entry: ["src/index.ts", "src/redis.ts", "src/postgres.ts"],
   format: ["esm", "cjs"],
   target: "node20",
   tsconfig: "tsconfig.build.json",

@@ -9,6 +9,7 @@ const source = (file: string) => fileURLToPath(new URL(`./src/${file}`, import.m
 const slowest = [
   "demo/chromium",
   "redis/redis-broker",
+  "postgres/postgres-broker",
   "response/compression",
   "proxies/proxies",
   "readme",

@@ -2,7 +2,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { posix } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as front from "express-event-source";
-import * as side from "express-event-source/redis";
+import * as postgresDoor from "express-event-source/postgres";
+import * as redisDoor from "express-event-source/redis";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
 
@@ -37,12 +38,12 @@ const sources = new Map(
 
 /** From the doors down. A folder is one floor; rooms of one floor may know each other, without a circle. */
 const floors: readonly (readonly string[])[] = [
-  ["index.ts", "redis.ts"],
+  ["index.ts", "redis.ts", "postgres.ts"],
   ["event-source.ts"],
   ["stream/"],
   ["settings.ts"],
   ["options.ts"],
-  ["memory/", "redis/"],
+  ["memory/", "redis/", "postgres/"],
   ["source/", "response/", "broker/"],
   ["format/", "runtime/"],
   ["errors.ts"],
@@ -70,14 +71,15 @@ describe("the imports", () => {
   });
 
   it("never join what sends with what fans out", () => {
-    const fansOut = (name: string): boolean => ["broker/", "memory/", "redis/"].includes(roomOf(name));
+    const fansOut = (name: string): boolean => ["broker/", "memory/", "redis/", "postgres/"].includes(roomOf(name));
     expect(imports((from, to) => fansOut(from) && roomOf(to) === "response/")).toEqual([]);
     expect(imports((from, to) => roomOf(from) === "response/" && fansOut(to))).toEqual([]);
-    const known = new Set(["index.ts", "redis.ts", "broker/", "memory/", "redis/"]);
+    const known = new Set(["index.ts", "redis.ts", "postgres.ts", "broker/", "memory/", "redis/", "postgres/"]);
     expect(imports((from, to) => fansOut(to) && !known.has(roomOf(from)))).toEqual([]);
-    expect(imports((from, to) => roomOf(to) === "redis/" && !["redis.ts", "redis/"].includes(roomOf(from)))).toEqual(
-      [],
-    );
+    for (const store of ["redis", "postgres"]) {
+      const isForeign = (name: string): boolean => ![`${store}.ts`, `${store}/`].includes(roomOf(name));
+      expect(imports((from, to) => roomOf(to) === `${store}/` && isForeign(from))).toEqual([]);
+    }
   });
 
   it("go in no circle, types included", () => {
@@ -99,7 +101,7 @@ describe("the imports", () => {
     );
     expect(foreign.filter((use) => !/ express$|^redis\/ redis$/.test(use))).toEqual([]);
     const runtime = [...sources].flatMap(([name, { text }]) =>
-      [...text.matchAll(/^(?:import|export)(?! type).* from "(express|redis)";$/gm)].map(
+      [...text.matchAll(/^(?:import|export)(?! type).* from "(express|redis|pg|@electric-sql\/pglite)";$/gm)].map(
         ([line]) => `${name}: ${line}`,
       ),
     );
@@ -179,11 +181,19 @@ describe("the doors", () => {
       "type SubscribeOptions",
     ]);
     expect(names("redis.ts")).toEqual(["redisBroker", "type RedisBrokerOptions"]);
+    expect(names("postgres.ts")).toEqual([
+      "postgresBroker",
+      "postgresSchema",
+      "type PostgresBroker",
+      "type PostgresBrokerOptions",
+      "type TransactionOptions",
+    ]);
   });
 
   it("hold no more at run time than they show", () => {
     expect(Object.keys(front).sort()).toEqual(["EventStreamError", "encodeEvent", "eventSource", "memoryBroker"]);
-    expect(Object.keys(side)).toEqual(["redisBroker"]);
+    expect(Object.keys(redisDoor)).toEqual(["redisBroker"]);
+    expect(Object.keys(postgresDoor).sort()).toEqual(["postgresBroker", "postgresSchema"]);
   });
 });
 

@@ -4,7 +4,7 @@ interface Call<Question, Answer> {
   readonly question: Question;
   readonly deadline: number;
   resolve(answer: Answer): void;
-  reject(error: unknown): void;
+  reject(error: Error): void;
   isOver: boolean;
 }
 
@@ -49,7 +49,7 @@ export class Batch<Question, Answer> {
         reject: (error) => {
           call.isOver = true;
           clearTimeout(timer);
-          reject(error as Error);
+          reject(error);
         },
       };
       const timer = setTimeout(() => call.reject(unanswered(this.#timeout)), this.#timeout);
@@ -75,7 +75,7 @@ export class Batch<Question, Answer> {
         );
         for (const [index, call] of calls.entries()) call.resolve(answers[index] as Answer);
       } catch (error) {
-        for (const call of calls) call.reject(error);
+        for (const call of calls) call.reject(error as Error);
       }
     }
     this.#isBusy = false;

@@ -139,7 +139,8 @@ export class ChannelCursor implements Cursor<Entry> {
   /** A page has come. */
   #turn(tail: Tail, { head, entries }: Page): Promise<void> | undefined {
     const { run, n } = this.#place as { run: string; n: number };
-    if (head === undefined || head.run !== run || (entries.length === 0 && head.last <= n)) return this.#tails.refresh(tail);
+    if (head === undefined || head.run !== run || (entries.length === 0 && head.last <= n))
+      return this.#tails.refresh(tail);
     this.#page = entries;
     this.#taken = 0;
     if (entries.length === 0) this.#trimmedUpTo = head.last;

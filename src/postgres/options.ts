@@ -70,7 +70,11 @@ export function checkPostgresOptions(options: PostgresBrokerOptions): PostgresSe
   checkDelay("timeout", timeout);
   const isWay = typeof listen === "object" && listen !== null && typeof listen.connectionString === "string";
   if (typeof listen !== "boolean" && !isWay)
-    throw invalid("listen", listen, 'true, false, or { connectionString: "postgres://…" } that leads to Postgres itself');
+    throw invalid(
+      "listen",
+      listen,
+      'true, false, or { connectionString: "postgres://…" } that leads to Postgres itself',
+    );
   const connectionString = isWay ? listen.connectionString : undefined;
   return {
     database: databaseOf(pool, connectionString),

@@ -159,7 +159,8 @@ class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, Subs
       isMissing,
     });
     // Most clients that come back missed little: what they want is here.
-    if (place !== undefined && this.#reader.find(channel)?.has(place) === true) return begin(place, place, false, false);
+    if (place !== undefined && this.#reader.find(channel)?.has(place) === true)
+      return begin(place, place, false, false);
     const { head, start, clock } = await this.#store.locate(channel);
     if (head === undefined) {
       // A channel lives for `maxAge` at least: since then none has come and gone.

@@ -1,20 +1,15 @@
-import { createHash } from "node:crypto";
 import { backOff } from "../runtime/backoff.js";
 import type { Page, Tails } from "./cursor.js";
-import { type Database, type Ear, type Runner, sqlState } from "./database.js";
+import { type Database, type Runner, sqlState } from "./database.js";
+import { Hearing } from "./hearing.js";
 import type { Place } from "./place.js";
 import { type Found, foundIn, readStatement } from "./readings.js";
-import { storedName } from "./sql.js";
 import type { Store } from "./store.js";
 import { Tail } from "./tail.js";
+import { TailIndex } from "./tail-index.js";
 
 /** How many channels one statement reads at most. */
 const tailsAtOnce = 64;
-
-/** What a bell names a channel by, as `key(name)` in the schema does. */
-function keyOf(channel: string): string {
-  return createHash("sha256").update(storedName(channel)).digest("hex").slice(0, 16);
-}
 
 /** That a tail is to be read whatever is known of it. */
 const anyway = Infinity;
@@ -28,44 +23,36 @@ const anyway = Infinity;
 export class Reader implements Tails {
   readonly maxAge: number;
   readonly #store: Store;
-  readonly #database: Database;
-  readonly #bell: string | undefined;
+  readonly #hearing: Hearing;
   readonly #interval: number;
-  readonly #tails = new Map<string, Tail>();
-  readonly #byKey = new Map<string, Tail>();
+  readonly #tails = new TailIndex();
   /** The tails to read, each with the number of an event that it has to have. */
   #rung = new Map<Tail, number>();
   /** Who waits until a tail has been read once more. */
   #refreshing = new Map<Tail, (() => void)[]>();
   #isCheckDue = false;
   #isDrainDue = false;
-  #ear: Ear | undefined;
   #state: "idle" | "running" | "closed" = "idle";
   #wakeUp: (() => void) | undefined;
-  /** When to try again to listen. */
-  #listenAfter = 0;
-  #deafness = 0;
 
   /** @param bell `undefined`: it does not listen, and asks every `interval` milliseconds */
   constructor(store: Store, database: Database, bell: string | undefined, interval: number) {
     this.#store = store;
-    this.#database = database;
-    this.#bell = bell;
+    this.#hearing = new Hearing(database, bell, store.timeout, interval, this.#heard, this.#deafen);
     this.#interval = interval;
     this.maxAge = store.history.maxAge;
   }
 
   find(channel: string): Tail | undefined {
-    return this.#tails.get(channel);
+    return this.#tails.find(channel);
   }
 
   join(channel: string, place: Place): Tail {
-    let tail = this.#tails.get(channel);
+    let tail = this.#tails.find(channel);
     if (tail === undefined) {
       const { maxEvents, maxAge } = this.#store.history;
       tail = new Tail(channel, place, maxEvents, maxAge);
-      this.#tails.set(channel, tail);
-      this.#byKey.set(keyOf(channel), tail);
+      this.#tails.add(tail);
       this.#ring(tail, anyway);
     }
     tail.subscriptions++;
@@ -78,9 +65,7 @@ export class Reader implements Tails {
   }
 
   #forget(tail: Tail): void {
-    if (this.#tails.get(tail.channel) !== tail) return;
-    this.#tails.delete(tail.channel);
-    this.#byKey.delete(keyOf(tail.channel));
+    this.#tails.delete(tail);
     this.#rung.delete(tail);
   }
 
@@ -107,15 +92,15 @@ export class Reader implements Tails {
 
   /** This process has published an event: who does not listen would hear of it with the next check only. */
   published(channel: string): void {
-    const tail = this.#tails.get(channel);
-    if (this.#ear === undefined && tail !== undefined) this.#ring(tail, anyway);
+    const tail = this.#tails.find(channel);
+    if (!this.#hearing.isListening && tail !== undefined) this.#ring(tail, anyway);
   }
 
   async close(): Promise<void> {
     this.#state = "closed";
-    for (const tail of this.#tails.values()) tail.wake();
+    for (const tail of this.#tails) tail.wake();
     this.#wakeUp?.();
-    await this.#hangUp();
+    await this.#hearing.hangUp();
   }
 
   #ring(tail: Tail, n: number): void {
@@ -131,11 +116,17 @@ export class Reader implements Tails {
       this.#wakeUp?.();
     }
     for (const [, key, last, ended] of payload.matchAll(/([0-9a-f]{16}):(\d+)(!?)/g)) {
-      const tail = this.#byKey.get(key as string);
+      const tail = this.#tails.findByKey(key as string);
       if (tail === undefined) continue;
       if (ended === "!") this.#ring(tail, anyway);
       else if (Number(last) > tail.last) this.#ring(tail, Number(last));
     }
+  };
+
+  /** Nobody hears what rings now, or has heard what rang a moment ago. */
+  readonly #deafen = (): void => {
+    this.#isCheckDue = this.#tails.size > 0;
+    this.#wakeUp?.();
   };
 
   async #run(): Promise<void> {
@@ -143,13 +134,14 @@ export class Reader implements Tails {
     let nextCheck = performance.now() + this.#interval;
     for (let failures = 0; this.#isOpen;) {
       try {
-        const runner = await this.#runner();
+        const runner = await this.#hearing.runner();
+        if (!this.#isOpen) break;
         if (this.#isCheckDue) await this.#check(runner);
         if (this.#isDrainDue) await this.#drain(runner);
         await this.#read(runner);
         failures = 0;
       } catch (error) {
-        if (sqlState(error) === undefined) await this.#hangUp();
+        if (sqlState(error) === undefined) await this.#hearing.hangUp();
         this.#isCheckDue = true;
         if (this.#isOpen) await backOff(failures++);
         continue;
@@ -158,12 +150,12 @@ export class Reader implements Tails {
       await this.#rest(nextCheck - performance.now());
       if (performance.now() < nextCheck) continue;
       if (this.#tails.size === 0) break;
-      for (const tail of this.#tails.values()) tail.expire();
+      for (const tail of this.#tails) tail.expire();
       this.#isCheckDue = true;
       nextCheck = performance.now() + this.#interval;
     }
     if (this.#isOpen) this.#state = "idle";
-    await this.#hangUp();
+    await this.#hearing.hangUp();
   }
 
   get #isOpen(): boolean {
@@ -183,44 +175,11 @@ export class Reader implements Tails {
     });
   }
 
-  /** The connection that listens; where there is none, the pool. */
-  async #runner(): Promise<Runner> {
-    if (this.#ear !== undefined || this.#bell === undefined || performance.now() < this.#listenAfter)
-      return this.#ear ?? this.#database;
-    try {
-      let ear: Ear | undefined = undefined;
-      const lost = (): void => this.#lose(ear);
-      ear = await this.#database.listen(this.#bell, this.#heard, lost, this.#store.timeout);
-      this.#ear = ear;
-      this.#deafness = 0;
-      // What rang before nobody heard.
-      this.#isCheckDue = this.#tails.size > this.#rung.size;
-      if (!this.#isOpen) await this.#hangUp();
-      return ear;
-    } catch {
-      this.#listenAfter = performance.now() + Math.min(100 * 2 ** this.#deafness++, this.#interval);
-      return this.#database;
-    }
-  }
-
-  #lose(ear: Ear | undefined): void {
-    if (ear === undefined || this.#ear !== ear) return;
-    this.#ear = undefined;
-    this.#isCheckDue = true;
-    this.#wakeUp?.();
-  }
-
-  async #hangUp(): Promise<void> {
-    const ear = this.#ear;
-    this.#ear = undefined;
-    await ear?.close();
-  }
-
   /** Which channels have changed, and that those of this process are used. */
   async #check(runner: Runner): Promise<void> {
     this.#isCheckDue = false;
     const { s, history, timeout } = this.#store;
-    const tails = [...this.#tails.values()];
+    const tails = [...this.#tails];
     const [clock, rows = [], , drained = []] = await runner.run(
       [
         `SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::text`,

@@ -59,8 +59,18 @@ export class Store {
     this.#drop = drop;
     const sizeOf = ({ payload }: Publication): number => 1 + (payload?.length ?? 0) / 1000;
     this.#publications = new Batch(timeout, batchSize, sizeOf, (all, left) => this.#number(all, left));
-    this.#locations = new Batch<string, Location>(timeout, batchSize, () => 1, (all, left) => this.#locate(all, left));
-    this.#pages = new Batch<Reading, Found>(timeout, pagesAtOnce, () => 1, (all, left) => this.#read(all, left));
+    this.#locations = new Batch<string, Location>(
+      timeout,
+      batchSize,
+      () => 1,
+      (all, left) => this.#locate(all, left),
+    );
+    this.#pages = new Batch<Reading, Found>(
+      timeout,
+      pagesAtOnce,
+      () => 1,
+      (all, left) => this.#read(all, left),
+    );
   }
 
   /** @returns the event's id */

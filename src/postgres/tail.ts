@@ -73,7 +73,11 @@ export class Tail {
   /** Whether what comes after a place is held. */
   has(place: Place): boolean {
     return (
-      "run" in place && "run" in this.place && place.run === this.place.run && place.n >= this.floor && place.n <= this.last
+      "run" in place &&
+      "run" in this.place &&
+      place.run === this.place.run &&
+      place.n >= this.floor &&
+      place.n <= this.last
     );
   }
 

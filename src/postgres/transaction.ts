@@ -1,5 +1,5 @@
 import { EventStreamError, show } from "../errors.js";
-import { explain, lacksSchema, type Row } from "./database.js";
+import { explain, lacksSchema } from "./database.js";
 import * as pglite from "./pglite.js";
 import * as pool from "./pool.js";
 import { identifier, literal, storedName } from "./sql.js";
@@ -44,7 +44,7 @@ export async function enqueue(
   const text = `SELECT ${identifier(schema)}.enqueue(${literal(storedName(channel))}, ${content})`;
   try {
     const [rows = []] = await (isPGlite(client) ? pglite.ask(client, text) : pool.ask(client, text));
-    return (rows as readonly Row[])[0]?.[0] ?? null;
+    return rows[0]?.[0] ?? null;
   } catch (error) {
     throw lacksSchema(error) ? explain(error, schema) : error;
   }

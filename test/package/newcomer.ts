@@ -27,8 +27,8 @@ app.post("/echo", express.json(), eventSource((req) => req.body.words));
 const server = app.listen(0, () => console.log(server.address().port));
 `;
 const programs = {
-  "esm.mjs": `import express from "express";\nimport { eventSource, EventStreamError } from "express-event-source";\nimport "express-event-source/redis";\n${routes}`,
-  "commonjs.cjs": `const express = require("express");\nconst { eventSource, EventStreamError } = require("express-event-source");\nrequire("express-event-source/redis");\n${routes}`,
+  "esm.mjs": `import express from "express";\nimport { eventSource, EventStreamError } from "express-event-source";\nimport "express-event-source/redis";\nimport "express-event-source/postgres";\n${routes}`,
+  "commonjs.cjs": `const express = require("express");\nconst { eventSource, EventStreamError } = require("express-event-source");\nrequire("express-event-source/redis");\nrequire("express-event-source/postgres");\n${routes}`,
   "client.mjs": `
 import { EventSource } from "eventsource";
 const source = new EventSource(process.argv[2] + "/numbers");
@@ -50,6 +50,7 @@ try { other.encodeEvent({}); } catch (error) { console.log(error instanceof Even
 import express from "express";
 import { type EventStreamItem, eventSource, encodeEvent, memoryBroker, EventStreamError } from "express-event-source";
 import { redisBroker } from "express-event-source/redis";
+import { postgresBroker, postgresSchema } from "express-event-source/postgres";
 const app = express();
 app.get("/users/:id", eventSource((req, { signal, lastEventId }) => {
   const id: string = req.params.id as string;
@@ -63,7 +64,7 @@ app.post("/chat", express.json(), async (req, res, next) => {
 interface Stock { readonly event: "price"; readonly data: { readonly euros: number } }
 const broker = memoryBroker<Stock>();
 void broker.publish("a", { event: "price", data: { euros: 1 } });
-export const names: unknown[] = [encodeEvent, EventStreamError, redisBroker];
+export const names: unknown[] = [encodeEvent, EventStreamError, redisBroker, postgresBroker, postgresSchema];
 `,
 };
 

@@ -10,7 +10,11 @@ import { describeWithPostgres } from "./postgres-server.js";
 let brokers = 0;
 
 /** Brokers of one database, each with a schema of its own. */
-function subject(pool: () => PostgresBrokerOptions["pool"], runs: number, options: Partial<PostgresBrokerOptions> = {}) {
+function subject(
+  pool: () => PostgresBrokerOptions["pool"],
+  runs: number,
+  options: Partial<PostgresBrokerOptions> = {},
+) {
   return {
     open: async (history?: HistoryOptions) => {
       const broker = postgresBroker({ pool: pool(), schema: `test ${brokers++}`, history, ...options });
@@ -28,8 +32,14 @@ describeWithPostgres(
     let pool: Pool;
     beforeAll(() => void (pool = postgres.pool()));
 
-    brokerContract("postgresBroker", subject(() => pool, 15));
-    brokerContract("postgresBroker that polls", subject(() => pool, 3, { listen: false, pollInterval: 50 }));
+    brokerContract(
+      "postgresBroker",
+      subject(() => pool, 15),
+    );
+    brokerContract(
+      "postgresBroker that polls",
+      subject(() => pool, 3, { listen: false, pollInterval: 50 }),
+    );
   },
   // Whatever the default is.
   ["default_transaction_isolation=serializable", "fsync=off"],
@@ -40,5 +50,8 @@ describe("PGlite", () => {
   beforeAll(async () => void (database = await PGlite.create()));
   afterAll(() => database.close());
 
-  brokerContract("postgresBroker on PGlite", subject(() => database, 10));
+  brokerContract(
+    "postgresBroker on PGlite",
+    subject(() => database, 10),
+  );
 });

@@ -22,7 +22,10 @@ const folder = ["18", "17", "16", "15", "14", "13"]
 /** Postgres refuses to run as root. */
 function unprivileged(): { uid?: number; gid?: number } {
   if (process.getuid?.() !== 0) return {};
-  const line = readFileSync("/etc/passwd", "utf8").split("\n").find((user) => /^postgres:/.test(user)) ?? "::65534:65534";
+  const line =
+    readFileSync("/etc/passwd", "utf8")
+      .split("\n")
+      .find((user) => /^postgres:/.test(user)) ?? "::65534:65534";
   const [, , uid, gid] = line.split(":");
   return { uid: Number(uid), gid: Number(gid) };
 }
@@ -79,8 +82,22 @@ export class PostgresServer {
       this.port = await freePort();
       this.#directory = mkdtempSync(join(tmpdir(), "postgres-test-"));
       if (identity.uid !== undefined) chownSync(this.#directory, identity.uid, identity.gid as number);
-      const options = ["-D", join(this.#directory, "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"];
-      execFileSync(join(folder, "initdb"), [...options, "--no-sync"], { ...identity, cwd: this.#directory, stdio: "ignore" });
+      const options = [
+        "-D",
+        join(this.#directory, "data"),
+        "-U",
+        "postgres",
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--locale=C",
+      ];
+      execFileSync(join(folder, "initdb"), [...options, "--no-sync"], {
+        ...identity,
+        cwd: this.#directory,
+        stdio: "ignore",
+      });
     }
     const settings = [
       "listen_addresses=127.0.0.1",

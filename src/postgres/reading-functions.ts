@@ -1,0 +1,48 @@
+import { ago, type Define, milliseconds } from "./plpgsql.js";
+
+/** How many events of a channel one read brings, and about how many bytes. */
+const pageEvents = 256;
+const pageBytes = 1_000_000;
+
+export function readingFunctions(s: string, define: Define): string {
+  return [
+    // Where each channel stands, in the order of the names; all null but the clock where it does not exist.
+    define(
+      "locate(names text[], max_age bigint)",
+      "TABLE (clock text, id text, era text, prior_era text, since text, last text, ended text, born text, start text)",
+      "",
+      `  RETURN QUERY
+  SELECT ${milliseconds("clock_timestamp()")}, to_hex(c.id), c.era::text, c.prior_era::text, c.since::text, c.last::text,
+    c.ended_at::text, ${milliseconds("c.born")}, coalesce(oldest.n - 1, c.last)::text
+  FROM unnest(names) WITH ORDINALITY AS q (name, place)
+  LEFT JOIN ${s}.channels AS c ON c.name = q.name
+  LEFT JOIN LATERAL (
+    SELECT e.n FROM ${s}.events AS e WHERE e.channel = c.id AND e.n > c.trimmed AND e.at >= ${ago("max_age")}
+    ORDER BY e.n LIMIT 1
+  ) AS oldest ON true
+  ORDER BY q.place;`,
+    ),
+    // What comes after a place: the channels that are not as they were known, each with a page of its events, or with none.
+    define(
+      "read(names text[], known text[], afters bigint[], max_age bigint, with_events boolean)",
+      "TABLE (place text, id text, era text, prior_era text, since text, last text, ended text, born text, at text, n text, payload text)",
+      "",
+      `  RETURN QUERY
+  SELECT q.place::text, to_hex(c.id), c.era::text, c.prior_era::text, c.since::text, c.last::text,
+    c.ended_at::text, ${milliseconds("c.born")}, (extract(epoch FROM page.at) * 1000000)::bigint::text, page.n::text, page.payload
+  FROM unnest(names, known, afters) WITH ORDINALITY AS q (name, known, after, place)
+  JOIN ${s}.channels AS c ON c.name = q.name
+  LEFT JOIN LATERAL (
+    SELECT w.n, w.at, w.payload FROM (
+      SELECT e.n, e.at, e.payload, sum(octet_length(e.payload)) OVER (ORDER BY e.n) - octet_length(e.payload) AS bytes
+      FROM ${s}.events AS e
+      WHERE with_events AND c.last > q.after AND e.channel = c.id AND e.n > greatest(q.after, c.trimmed)
+        AND e.at >= ${ago("max_age")}
+      ORDER BY e.n LIMIT ${pageEvents}
+    ) AS w WHERE w.bytes < ${pageBytes}
+  ) AS page ON true
+  WHERE c.last <> q.after OR c.ended_at IS NOT NULL OR to_hex(c.id) || '.' || c.era <> q.known
+  ORDER BY q.place, page.n;`,
+    ),
+  ].join("");
+}

@@ -28,11 +28,9 @@ export class Reader implements Tails {
   readonly #tails = new TailIndex();
   /** The tails to read, each with the number of an event that it has to have. */
   #rung = new Map<Tail, number>();
-  /** Who waits until a tail has been read once more. */
-  #refreshing = new Map<Tail, (() => void)[]>();
+  #state: "idle" | "running" | "closed" = "idle";
   #isCheckDue = false;
   #isDrainDue = false;
-  #state: "idle" | "running" | "closed" = "idle";
   #wakeUp: (() => void) | undefined;
 
   /** @param bell `undefined`: it does not listen, and asks every `interval` milliseconds */
@@ -71,23 +69,13 @@ export class Reader implements Tails {
 
   refresh(tail: Tail): Promise<void> {
     return new Promise((resolve) => {
-      this.#refreshing.set(tail, [...(this.#refreshing.get(tail) ?? []), resolve]);
+      tail.refreshing.push(resolve);
       this.#ring(tail, anyway);
     });
   }
 
-  async page(tail: Tail, run: string, n: number): Promise<Page> {
-    for (let failures = 0; ; failures++) {
-      try {
-        const { head, entries, error } = await this.#store.page(tail.channel, { run, n });
-        if (error !== undefined && entries.length === 0) throw error as Error;
-        return { head, entries };
-      } catch (error) {
-        const isAway = (error as { code?: string }).code === "ERR_BROKER_UNAVAILABLE";
-        if (!isAway || tail.subscriptions === 0 || this.#state === "closed") throw error;
-        await backOff(failures);
-      }
-    }
+  page(tail: Tail, run: string, n: number): Promise<Page> {
+    return this.#store.page(tail.channel, { run, n }, () => tail.subscriptions > 0 && this.#isOpen);
   }
 
   /** This process has published an event: who does not listen would hear of it with the next check only. */
@@ -135,7 +123,7 @@ export class Reader implements Tails {
     for (let failures = 0; this.#isOpen;) {
       try {
         const runner = await this.#hearing.runner();
-        if (!this.#isOpen) break;
+        if (this.#state === "closed") break;
         if (this.#isCheckDue) await this.#check(runner);
         if (this.#isDrainDue) await this.#drain(runner);
         await this.#read(runner);
@@ -146,7 +134,7 @@ export class Reader implements Tails {
         if (this.#isOpen) await backOff(failures++);
         continue;
       }
-      if (this.#rung.size > 0 || this.#isDrainDue || this.#isCheckDue || !this.#isOpen) continue;
+      if (this.#rung.size > 0 || this.#isDrainDue || this.#isCheckDue || this.#state === "closed") continue;
       await this.#rest(nextCheck - performance.now());
       if (performance.now() < nextCheck) continue;
       if (this.#tails.size === 0) break;
@@ -212,8 +200,7 @@ export class Reader implements Tails {
       if (n > tail.last) tails.push(tail);
     }
     if (tails.length === 0) return;
-    const waiting = tails.map((tail) => this.#refreshing.get(tail) ?? []);
-    for (const tail of tails) this.#refreshing.delete(tail);
+    const waiting = tails.map((tail) => tail.refreshing.splice(0));
     try {
       const { s, history, timeout } = this.#store;
       const [rows = []] = await runner.run([readStatement(s, tails, history.maxAge, true)], timeout);
@@ -222,7 +209,7 @@ export class Reader implements Tails {
     } catch (error) {
       for (const [index, tail] of tails.entries()) {
         this.#rung.set(tail, anyway);
-        this.#refreshing.set(tail, [...(waiting[index] ?? []), ...(this.#refreshing.get(tail) ?? [])]);
+        tail.refreshing.push(...(waiting[index] ?? []));
       }
       throw error;
     }

@@ -1,6 +1,7 @@
 import type { History } from "../broker/checks.js";
 import type { EventParts } from "../broker/published-event.js";
 import { EventStreamError, show } from "../errors.js";
+import { backOff } from "../runtime/backoff.js";
 import { Batch } from "./batch.js";
 import { type Database, explain, type Row, sqlState } from "./database.js";
 import { type Head, headOf } from "./head.js";
@@ -90,8 +91,18 @@ export class Store {
     return this.#locations.ask(channel);
   }
 
-  page(channel: string, place: Place): Promise<Found> {
-    return this.#pages.ask({ channel, place });
+  /** What comes after a place, a page of it. As long as the database is away and it is wanted, it is asked for again. */
+  async page(channel: string, place: Place, isWanted: () => boolean): Promise<Found> {
+    for (let failures = 0; ; failures++) {
+      try {
+        const found = await this.#pages.ask({ channel, place });
+        if (found.error !== undefined && found.entries.length === 0) throw found.error as Error;
+        return found;
+      } catch (error) {
+        if ((error as EventStreamError).code !== "ERR_BROKER_UNAVAILABLE" || !isWanted()) throw error;
+        await backOff(failures);
+      }
+    }
   }
 
   /** Asks again where the transaction lost against another one: then nothing of it was done. */

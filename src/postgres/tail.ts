@@ -42,6 +42,8 @@ export class Tail {
   /** What made the channel unreadable. */
   error: unknown;
   subscriptions = 0;
+  /** Who waits until it has been read once more. */
+  readonly refreshing: (() => void)[] = [];
   /** For each time the server was found to have lost events, or the channel: up to where it still has what had been read. */
   readonly losses: number[] = [];
   readonly #maxEvents: number;

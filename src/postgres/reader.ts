@@ -123,7 +123,7 @@ export class Reader implements Tails {
     for (let failures = 0; this.#isOpen;) {
       try {
         const runner = await this.#hearing.runner();
-        if (this.#state === "closed") break;
+        if (!this.#isOpen) break;
         if (this.#isCheckDue) await this.#check(runner);
         if (this.#isDrainDue) await this.#drain(runner);
         await this.#read(runner);
@@ -134,7 +134,7 @@ export class Reader implements Tails {
         if (this.#isOpen) await backOff(failures++);
         continue;
       }
-      if (this.#rung.size > 0 || this.#isDrainDue || this.#isCheckDue || this.#state === "closed") continue;
+      if (this.#rung.size > 0 || this.#isDrainDue || this.#isCheckDue || !this.#isOpen) continue;
       await this.#rest(nextCheck - performance.now());
       if (performance.now() < nextCheck) continue;
       if (this.#tails.size === 0) break;

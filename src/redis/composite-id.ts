@@ -1,17 +1,22 @@
-import { before, isBefore, isId, timeOf } from "./entry.js";
-import { firstCount, channelTag } from "./channel-tag.js";
+import { channelTag } from "./channel-tag.js";
+import { isId, origin, type Position, timeOf } from "./entry.js";
 
-/** Where a subscription stands in a channel: after the entry of this ID. */
-export type Position = string;
+/** A channel's place in a composite id. */
+export interface Part {
+  readonly tag: string;
+  readonly firstCount: number;
+  readonly position: Position;
+}
 
 /**
- * The last event ID of a subscription to several channels: for each a mark of its key, and its position in base 36,
- * such as `k3JfQam1x2c3d4~9Zt0_qm1x2c3d5-1`. Printable ASCII, so that it survives a header, and as short as it can be:
- * the client sends it with every reconnection.
+ * The last event ID of a subscription to several channels: for each the tag of its key, the ID of the entry it stands after
+ * in base 36, and, where it was the newest for longer than a second, for how many seconds, such as
+ * `k3JfQam1x2c3d4.2s~9Zt0_qm1x2c3d5-1`; or `*` and a time where the channel held nothing then. Printable ASCII, so that it
+ * survives a header, and as short as it can be: the client sends it with every reconnection.
  */
-export function composeId(positions: Iterable<readonly [key: string, position: Position]>): string {
+export function composeId(parts: readonly Part[]): string {
   let id = "";
-  for (const [key, position] of positions) id += `${id === "" ? "" : "~"}${channelTag(key)}${pack(key, position)}`;
+  for (const part of parts) id += `${id === "" ? "" : "~"}${part.tag}${pack(part)}`;
   return id;
 }
 
@@ -21,45 +26,51 @@ export function positionsIn(id: string, keys: readonly string[]): Map<string, Po
   if (isId(id)) {
     // Of another channel, it will not be known there.
     const [only] = keys;
-    return keys.length === 1 && only !== undefined ? found.set(only, id) : found;
+    return keys.length === 1 && only !== undefined ? found.set(only, { id, confirmed: timeOf(id) }) : found;
   }
   const parts = new Map<string, string>();
   // A client can make it as long as a header.
-  for (const part of id.split("~", 4096)) parts.set(part.slice(0, markLength), part.slice(markLength));
+  for (const part of id.split("~", 4096)) parts.set(part.slice(0, tagLength), part.slice(tagLength));
   for (const key of keys) {
-    const part = parts.get(channelTag(key));
-    const position = part === undefined ? undefined : unpack(key, part);
+    const { name, firstCount } = channelTag(key);
+    const part = parts.get(name);
+    const position = part === undefined ? undefined : unpack(firstCount, part);
     if (position !== undefined) found.set(key, position);
   }
   return found;
 }
 
-const markLength = 6;
+const tagLength = 6;
 
-function pack(key: string, position: Position): string {
-  if (isBefore(position)) return `${(timeOf(position) + 1).toString(36)}*`;
-  const [time, count] = position.split("-") as [string, string];
-  const further = BigInt(count) - BigInt(firstCount(key));
+function pack({ firstCount, position: { id, confirmed } }: Part): string {
+  if (id === origin) return `*${confirmed.toString(36)}`;
+  const dash = id.indexOf("-");
+  const time = Number(id.slice(0, dash));
+  // A count may be greater than a double holds exactly.
+  const count = BigInt(id.slice(dash + 1));
+  const further = count - BigInt(firstCount);
+  const seconds = Math.floor((confirmed - time) / 1000);
   return (
-    BigInt(time).toString(36) +
-    (further === 0n ? "" : further > 0n ? `-${further.toString(36)}` : `_${BigInt(count).toString(36)}`)
+    time.toString(36) +
+    (further === 0n ? "" : further > 0n ? `-${further.toString(36)}` : `_${count.toString(36)}`) +
+    (seconds > 0 ? `.${seconds.toString(36)}` : "")
   );
 }
 
-function unpack(key: string, text: string): Position | undefined {
-  const match = /^([0-9a-z]{1,10})(\*|(?:([-_])([0-9a-z]{1,12}))?)$/.exec(text);
+const pattern = /^([0-9a-z]{1,10})(?:([-_])([0-9a-z]{1,12}))?(?:\.([0-9a-z]{1,7}))?$/;
+
+function unpack(firstCount: number, text: string): Position | undefined {
+  if (text.startsWith("*")) {
+    const empty = /^\*([0-9a-z]{1,10})$/.exec(text);
+    return empty === null ? undefined : { id: origin, confirmed: Number.parseInt(empty[1] as string, 36) };
+  }
+  const match = pattern.exec(text);
   if (match === null) return undefined;
-  const [, time, rest, sign, count] = match as unknown as [
-    string,
-    string,
-    string,
-    string | undefined,
-    string | undefined,
-  ];
+  const [, time, sign, count, seconds] = match as unknown as [string, string, string?, string?, string?];
   const milliseconds = Number.parseInt(time, 36);
-  if (rest === "*") return milliseconds > 0 ? before(milliseconds) : undefined;
-  const id = `${milliseconds}-${(sign === "_" ? 0n : BigInt(firstCount(key))) + fromBase36(count ?? "0")}`;
-  return isId(id) ? id : undefined;
+  const id = `${milliseconds}-${(sign === "_" ? 0n : BigInt(firstCount)) + fromBase36(count ?? "0")}`;
+  if (!isId(id)) return undefined;
+  return { id, confirmed: milliseconds + Number.parseInt(seconds ?? "0", 36) * 1000 };
 }
 
 function fromBase36(text: string): bigint {

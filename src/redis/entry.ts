@@ -17,7 +17,7 @@ export interface EventEntry extends Entry {
   readonly event: PublishedEvent;
 }
 
-/** What `after` is in the first entry of a stream. */
+/** The place before everything: that of a channel that holds nothing, and what `after` is in the first entry of a stream. */
 export const origin = "0-0";
 
 const fields: ReadonlySet<string> = new Set<keyof EventParts | "after" | "end">([
@@ -73,13 +73,16 @@ export function isId(id: string): boolean {
 
 /** Negative where `a` is older. */
 export function compareIds(a: string, b: string): number {
-  const [aTime, aCount] = a.split("-") as [string, string];
-  const [bTime, bCount] = b.split("-") as [string, string];
-  return compareDigits(aTime, bTime) || compareDigits(aCount, bCount);
+  const [aDash, bDash] = [a.indexOf("-"), b.indexOf("-")];
+  // IDs of these times have as many digits.
+  if (aDash !== bDash) return aDash - bDash;
+  return a.length === b.length
+    ? compareText(a, b)
+    : compareText(a.slice(0, aDash), b.slice(0, bDash)) || a.length - b.length;
 }
 
-function compareDigits(a: string, b: string): number {
-  return a.length - b.length || (a < b ? -1 : a > b ? 1 : 0);
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 /** When an entry was added, in milliseconds of the Redis server's clock. */
@@ -87,16 +90,22 @@ export function timeOf(id: string): number {
   return Number.parseInt(id, 10);
 }
 
-const lastCount = "-18446744073709551615";
-
-/**
- * The position just before `time` in a channel that holds nothing. No entry ever has this ID, so it
- * is not taken for one that has been lost.
- */
+/** A place before all entries of this time, and after those that are older. No entry ever has this ID. */
 export function before(time: number): string {
-  return `${time - 1}${lastCount}`;
+  return `${time - 1}-18446744073709551615`;
 }
 
-export function isBefore(position: string): boolean {
-  return position.endsWith(lastCount);
+/** Where a subscription stands in a channel: after the entry of this ID, or before everything. */
+export interface Position {
+  readonly id: string;
+  /** When this was known to be the newest entry, in milliseconds of the server's clock: it tells what a key that has gone means. */
+  readonly confirmed: number;
+}
+
+/**
+ * Whether nothing can have come between a position and `time`, when the channel held nothing or began anew: what had come
+ * would still be there. A key that has gone before its time was lost.
+ */
+export function isUnbroken({ id, confirmed }: Position, time: number, timeToLive: number): boolean {
+  return time < confirmed + timeToLive && (id === origin || time >= timeOf(id) + timeToLive);
 }

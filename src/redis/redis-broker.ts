@@ -8,24 +8,30 @@ import {
 import type { Broker, HistoryOptions, PublishedEvent, SubscribeOptions } from "../broker/broker.js";
 import { publishAll } from "../broker/publish-all.js";
 import { encodeForPublishing, publishedEvent } from "../broker/published-event.js";
-import { Subscription, type SubscriptionHost } from "../broker/subscription.js";
+import { type Beginning, Subscription, type SubscriptionHost } from "../broker/subscription.js";
 import { EventStreamError, show, unknownOption } from "../errors.js";
 import type { ServerSentEvent } from "../format/event.js";
-import { checkClient, type RedisClient } from "./client.js";
+import { channelTag } from "./channel-tag.js";
 import { composeId, positionsIn } from "./composite-id.js";
-import { type Place, TailCursor, type Tails } from "./cursor.js";
-import { compareIds, type EventEntry, origin } from "./entry.js";
-import { Reader } from "./reader.js";
+import { type Place, TailCursor } from "./cursor.js";
+import { compareIds, type EventEntry, origin, type Position } from "./entry.js";
+import { within } from "./failure.js";
+import { Follower } from "./follower.js";
+import { type RedisClient, redisOf } from "./library.js";
+import { type Keeping, Outbox } from "./outbox.js";
+import { Reads } from "./reads.js";
 import { Store } from "./store.js";
-import { Tail } from "./tail.js";
 
 /** How a `redisBroker` is made. */
 export interface RedisBrokerOptions {
-  /** A connected client of node-redis (`createClient`). The broker never closes it. */
+  /**
+   * The application's client: node-redis 6 (`createClient`, `createClientPool`, `createCluster`, `createSentinel`,
+   * connected) or ioredis 5 and later (`Redis`, `Cluster`, without a `keyPrefix`). The broker makes at most two connections
+   * like it, on a cluster for each master, and never closes it.
+   */
   readonly client: RedisClient;
   /**
-   * What the keys begin with; the rest is the channel's name. In a Redis Cluster, give it a hash tag, so that all
-   * channels are in one slot: `"{events}:"`.
+   * What the keys begin with; the rest is the channel's name. Messages are published to the same names.
    *
    * @default "express-event-source:"
    */
@@ -41,59 +47,89 @@ export interface RedisBrokerOptions {
    * @default 5000
    */
   readonly timeout?: number | undefined;
+  /**
+   * Whether messages stay on the shard of their channel (`SPUBLISH`, Redis 7): for a cluster whose nodes would have too
+   * much to tell each other. Give all processes the same.
+   *
+   * @default false
+   */
+  readonly sharded?: boolean | undefined;
 }
 
-const defaults = { prefix: "express-event-source:", timeout: 5000 };
+const defaults = { prefix: "express-event-source:", timeout: 5000, sharded: false };
+
+/**
+ * How much longer than its newest event the key of a channel lives at most, in milliseconds: time enough to know that nothing
+ * was missed before a new stream is found in its place.
+ */
+const longestMargin = 60_000;
 
 /**
  * A broker for many processes: each channel is a Redis Stream, and an event's id is the ID of its entry. Redis 6.2 or
- * newer, or Valkey. A rejected `publish` may still have been stored.
+ * newer, or Valkey; one server, Sentinel or a Redis Cluster. A rejected `publish` may still have been stored.
  *
  * @throws {EventStreamError} `ERR_INVALID_OPTION`
  * @example const broker = redisBroker<Message>({ client: await createClient({ url }).connect() });
  */
 export function redisBroker<E extends ServerSentEvent = ServerSentEvent>(options: RedisBrokerOptions): Broker<E> {
-  const { client, prefix = defaults.prefix, history, timeout = defaults.timeout, ...unknown } = options ?? {};
+  const {
+    client,
+    prefix = defaults.prefix,
+    history: historyOptions,
+    timeout = defaults.timeout,
+    sharded = defaults.sharded,
+    ...unknown
+  } = options ?? {};
   const [stranger] = Object.keys(unknown);
   if (stranger !== undefined) {
-    throw unknownOption("redisBroker", stranger, "client, prefix, history and timeout");
+    throw unknownOption("redisBroker", stranger, "client, prefix, history, timeout and sharded");
   }
-  checkClient(client);
-  if (typeof prefix !== "string") {
-    throw new EventStreamError(
-      "ERR_INVALID_OPTION",
-      `The option prefix is ${show(prefix)}; it must be a string, such as "events:".`,
-      { field: "prefix" },
-    );
-  }
-  if (!Number.isSafeInteger(timeout) || timeout < 1 || timeout >= 2 ** 31) {
-    throw new EventStreamError(
-      "ERR_INVALID_OPTION",
-      `The option timeout is ${show(timeout)}; it must be a whole number of milliseconds from 1 to 2147483647.`,
-      { field: "timeout" },
-    );
-  }
-  const store = new Store(client, timeout, checkHistory(history));
-  return new RedisBroker<E>(store, new Reader(client, store, timeout), prefix);
+  const redis = redisOf(client);
+  if (typeof prefix !== "string" || /\p{Surrogate}/u.test(prefix))
+    throw invalid("prefix", prefix, 'a string, such as "events:"');
+  if (!Number.isSafeInteger(timeout) || timeout < 1 || timeout >= 2 ** 31)
+    throw invalid("timeout", timeout, "a whole number of milliseconds from 1 to 2147483647");
+  if (typeof sharded !== "boolean") throw invalid("sharded", sharded, "true or false");
+  const history = checkHistory(historyOptions);
+  const timeToLive = history.maxAge + Math.min(history.maxAge, longestMargin);
+  const reads = new Reads(redis, timeout);
+  const store = new Store(redis, reads, timeout, history, timeToLive);
+  const keeping: Keeping = { history, timeToLive, timeout, prefix, ring: sharded ? "SPUBLISH" : "PUBLISH" };
+  const follower = new Follower(redis, store, { prefix, isSharded: sharded, timeout });
+  return new RedisBroker<E>(store, reads, follower, new Outbox(redis, keeping), prefix, timeout);
 }
 
-class RedisBroker<E extends ServerSentEvent> implements Broker<E>, Tails, SubscriptionHost<EventEntry, TailCursor> {
+function invalid(name: string, value: unknown, must: string): EventStreamError {
+  return new EventStreamError("ERR_INVALID_OPTION", `The option ${name} is ${show(value)}; it must be ${must}.`, {
+    field: name,
+  });
+}
+
+class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionHost<EventEntry, TailCursor> {
   readonly #store: Store;
-  readonly #reader: Reader;
+  readonly #reads: Reads;
+  readonly #follower: Follower;
+  readonly #outbox: Outbox;
   readonly #prefix: string;
+  readonly #timeout: number;
+  /** Whether this user may hear messages: asked with the first subscription. */
+  #canHear: Promise<void> | undefined;
   isClosed = false;
 
-  constructor(store: Store, reader: Reader, prefix: string) {
+  constructor(store: Store, reads: Reads, follower: Follower, outbox: Outbox, prefix: string, timeout: number) {
     this.#store = store;
-    this.#reader = reader;
+    this.#reads = reads;
+    this.#follower = follower;
+    this.#outbox = outbox;
     this.#prefix = prefix;
+    this.#timeout = timeout;
   }
 
   async publish(channel: string, event: E): Promise<string> {
-    const key = this.#key(checkChannel(channel));
+    const key = this.#prefix + checkChannel(channel);
     const parts = encodeForPublishing(event);
     this.#checkOpen();
-    return this.#store.append(key, parts);
+    return this.#outbox.append(key, parts);
   }
 
   publishAll(channel: string, source: AsyncIterable<E> | Iterable<E>): Promise<void> {
@@ -101,79 +137,88 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, Tails, Subscr
   }
 
   async end(channel: string): Promise<void> {
-    const key = this.#key(checkChannel(channel));
+    const key = this.#prefix + checkChannel(channel);
     this.#checkOpen();
-    await this.#store.end(key);
+    await this.#outbox.end(key);
   }
 
   async subscribe(
     channels: string | readonly string[],
     options?: SubscribeOptions,
   ): Promise<AsyncIterable<PublishedEvent<E>>> {
-    const keys = checkChannels(channels).map((channel) => this.#key(channel));
-    const beginning = checkSubscribeOptions(options);
+    const keys = checkChannels(channels).map((channel) => this.#prefix + channel);
+    const settings = checkSubscribeOptions(options);
     this.#checkOpen();
-    const known = beginning.lastEventId === undefined ? undefined : positionsIn(beginning.lastEventId, keys);
-    const found = await Promise.all(keys.map((key) => this.#place(key, known?.get(key), beginning)));
+    const [beginning] = await Promise.all([this.#begin(keys, settings), this.#probe(keys[0] as string)]);
     this.#checkOpen();
-    const isMissing = found.some(({ isKnown }) => !isKnown);
-    const cursors = found.map(({ place }) => new TailCursor(this, place));
-    const subscription = new Subscription(this, { cursors, isMissing }, beginning);
+    const subscription = new Subscription(this, beginning, settings);
     return subscription as AsyncIterable<PublishedEvent> as AsyncIterable<PublishedEvent<E>>;
+  }
+
+  async #probe(key: string): Promise<void> {
+    this.#canHear ??= within(this.#timeout, this.#follower.probe(key));
+    try {
+      await this.#canHear;
+    } catch (error) {
+      this.#canHear = undefined;
+      this.#checkOpen();
+      throw error;
+    }
+  }
+
+  async #begin(keys: readonly string[], settings: SubscribeSettings): Promise<Beginning<TailCursor>> {
+    const { lastEventId } = settings;
+    const known = lastEventId === undefined ? undefined : positionsIn(lastEventId, keys);
+    const found = await Promise.all(keys.map((key) => this.#place(key, known?.get(key), settings)));
+    return {
+      cursors: found.map(
+        ({ place }) => new TailCursor(this.#follower, place, keys.length === 1 ? undefined : channelTag(place.key)),
+      ),
+      isMissing: found.some(({ isKnown }) => !isKnown),
+    };
+  }
+
+  /** Where the subscription begins in a channel, and whether nothing is missing before that. */
+  async #place(
+    key: string,
+    position: Position | undefined,
+    { lastEventId, from }: SubscribeSettings,
+  ): Promise<{ place: Place; isKnown: boolean }> {
+    const at = performance.now();
+    // Most clients that come back missed little: what they want is here.
+    if (position !== undefined && position.id !== origin && this.#follower.find(key)?.has(position.id) === true)
+      return { place: { key, position, isOver: false, last: position, at }, isKnown: true };
+    const location = await this.#store.locate(key, position ?? { id: origin, confirmed: 0 });
+    const { last, start, hasEnded, hasMore } = location;
+    if (lastEventId === undefined && from === "now")
+      return { place: { key, position: last, isOver: hasEnded, last, at }, isKnown: true };
+    const isKnown = lastEventId === undefined || (position !== undefined && location.isKnown);
+    // A place of its own, not "the start": what leaves the log from now on is missing after it.
+    const begin = lastEventId !== undefined && isKnown ? (position as Position) : start;
+    return { place: { key, position: begin, isOver: hasEnded && !hasMore, last, at }, isKnown };
   }
 
   compare(a: EventEntry, b: EventEntry): number {
     return compareIds(a.id, b.id);
   }
 
-  eventOf({ event, parts }: EventEntry, cursors: readonly TailCursor[]): PublishedEvent {
+  eventOf({ id, event, parts }: EventEntry, cursors: readonly TailCursor[]): PublishedEvent {
     if (cursors.length === 1) return event;
-    return publishedEvent(composeId(cursors.map(({ key, position }) => [key, position])), parts);
-  }
-
-  /** Where the subscription begins in a channel, and whether nothing is missing before that. */
-  async #place(
-    key: string,
-    position: string | undefined,
-    { lastEventId, from }: SubscribeSettings,
-  ): Promise<{ place: Place; isKnown: boolean }> {
-    // Most clients that come back missed little: what they want is here.
-    if (position !== undefined && this.#reader.find(key)?.has(position) === true) {
-      return { place: { key, position, isOver: false, last: position, at: -Infinity }, isKnown: true };
-    }
-    const { last, start, at, isKnown, hasEnded, hasMore } = await this.#store.locate(key, position ?? origin);
-    if (lastEventId === undefined && from === "now") {
-      return { place: { key, position: last, isOver: hasEnded, last, at }, isKnown: true };
-    }
-    const isOver = hasEnded && !hasMore;
-    // A place of its own, not "the start": what leaves the log from now on is missing after it.
-    if (lastEventId === undefined) return { place: { key, position: start, isOver, last, at }, isKnown: true };
-    if (position === undefined || !isKnown)
-      return { place: { key, position: start, isOver, last, at }, isKnown: false };
-    return { place: { key, position, isOver, last, at }, isKnown: true };
-  }
-
-  acquire({ key, last, at }: Place): Tail {
-    let tail = this.#reader.find(key);
-    if (tail === undefined) {
-      tail = new Tail(this.#store, key, last, at);
-      this.#reader.add(tail);
-    }
-    return tail;
-  }
-
-  release(tail: Tail): void {
-    if (tail.subscriptions === 0) this.#reader.delete(tail);
+    return publishedEvent(
+      composeId(
+        cursors.map((cursor) => {
+          const { name, firstCount } = cursor.tag as NonNullable<TailCursor["tag"]>;
+          return { tag: name, firstCount, position: cursor.positionAt(id) };
+        }),
+      ),
+      parts,
+    );
   }
 
   async close(): Promise<void> {
     this.isClosed = true;
-    this.#reader.close();
-  }
-
-  /** As Redis will reply it: a lone surrogate does not survive UTF-8. */
-  #key(channel: string): string {
-    return Buffer.from(this.#prefix + channel).toString();
+    this.#follower.close();
+    this.#reads.close();
   }
 
   #checkOpen(): void {

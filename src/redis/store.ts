@@ -1,110 +1,82 @@
 import type { History } from "../broker/checks.js";
-import type { EventParts } from "../broker/published-event.js";
-import { ask, type RedisClient } from "./client.js";
-import { before, compareIds, type Entry, isBefore, isId, origin, type RawEntry, readEntry, timeOf } from "./entry.js";
-import { firstCount } from "./channel-tag.js";
-import { append, locate, page } from "./scripts.js";
+import type { Redis } from "./client.js";
+import { type Entry, isId, isUnbroken, origin, type Position, type RawEntry, readEntry, timeOf } from "./entry.js";
+import { within } from "./failure.js";
+import { type Answer, ask } from "./question.js";
+import type { Reads } from "./reads.js";
+import { check, locate, page, shared } from "./scripts.js";
 
-/**
- * How much longer than its newest event the key of a channel lives at most, in milliseconds: time enough for readers to
- * know that they missed none before they find a new stream in its place.
- */
-const longestMargin = 60_000;
+/** As much as one page brings. A client that lags holds no more than this of its own. */
+const pageSize = { entries: 256, bytes: 262_144 };
 
-/** So many entries are read at once. A client that lags holds no more than this of its own. */
-const pageSize = 64;
+/** So many IDs are looked for at once. */
+const searchSize = 1000;
+
+/** A client may bring an ID from a server whose clock was ahead of this one's, by so many milliseconds. */
+const clockSlack = 60_000;
 
 /** Where a channel stands, as seen from a position. */
 export interface Location {
-  /** The position after the newest entry: what comes from now on comes after it. */
-  readonly last: string;
-  /** The position before the oldest entry that is held. */
-  readonly start: string;
+  /** After the newest entry: what comes from now on comes after it. */
+  readonly last: Position;
+  /** Before the oldest entry that is held. */
+  readonly start: Position;
   /** Whether nothing is missing between the position and what is held. */
   readonly isKnown: boolean;
   readonly hasEnded: boolean;
   /** Whether an event is held after the position; where that is not known, any event. */
   readonly hasMore: boolean;
-  /** `performance.now()` before the question was asked. */
-  readonly at: number;
 }
 
-/** The channels' keys in Redis, through the application's client. */
+/** Entries after a position, in order. */
+export interface Page {
+  readonly entries: readonly Entry[];
+  readonly hasMore: boolean;
+  /** The ID of the newest entry of all. */
+  readonly newest: string;
+  readonly now: number;
+}
+
+/** What can be asked about the channels' keys. */
 export class Store {
   readonly history: History;
-  /** How long a key outlives its newest entry. */
   readonly timeToLive: number;
-  readonly #client: RedisClient;
+  readonly #redis: Redis;
+  readonly #reads: Reads;
   readonly #timeout: number;
-  readonly #asked = new Map<string, Promise<Location>>();
+  readonly #located = new Map<string, Promise<Location>>();
 
-  constructor(client: RedisClient, timeout: number, history: History) {
-    this.#client = client;
+  constructor(redis: Redis, reads: Reads, timeout: number, history: History, timeToLive: number) {
+    this.#redis = redis;
+    this.#reads = reads;
     this.#timeout = timeout;
     this.history = history;
-    this.timeToLive = history.maxAge + Math.min(history.maxAge, longestMargin);
-  }
-
-  ask(args: readonly string[]): Promise<unknown> {
-    return ask(this.#client, this.#timeout, args);
-  }
-
-  append(key: string, parts: EventParts): Promise<string> {
-    return this.#append(key, this.history.maxEvents, Object.entries(parts).flat() as string[]);
-  }
-
-  /** The mark takes no event's place. */
-  end(key: string): Promise<string> {
-    return this.#append(key, this.history.maxEvents + 1, ["end", ""]);
-  }
-
-  #append(key: string, keep: number, fields: readonly string[]): Promise<string> {
-    return this.ask([
-      "EVAL",
-      append,
-      "1",
-      key,
-      String(keep),
-      String(this.history.maxAge),
-      String(this.timeToLive),
-      String(firstCount(key)),
-      ...fields,
-    ]) as Promise<string>;
-  }
-
-  /** The entries after a position, a page of them, in order. */
-  async page(key: string, position: string): Promise<readonly Entry[]> {
-    const reply = await this.ask(["EVAL", page, "1", key, position, String(pageSize), String(this.history.maxAge)]);
-    return (reply as RawEntry[]).map((raw) => this.follow(readEntry(key, raw), position, false));
-  }
-
-  /**
-   * The first entry of a stream, as it comes to a reader at `position`: right after it, where nothing can have come
-   * between, because the reader was there or a key would still be; after something that is missing everywhere else.
-   */
-  follow(entry: Entry, position: string, isWitness: boolean): Entry {
-    if (entry.after !== origin) return entry;
-    const time = timeOf(entry.id);
-    return { ...entry, after: isWitness || this.isFresh(position, time) ? position : before(time) };
+    this.timeToLive = timeToLive;
   }
 
   /** Asked many times in one turn of the event loop, it asks Redis once: nothing is sent before the turn is over. */
-  locate(key: string, position: string): Promise<Location> {
-    const question = `${position} ${key}`;
-    let answer = this.#asked.get(question);
+  locate(key: string, position: Position): Promise<Location> {
+    const question = `${position.id} ${position.confirmed} ${key}`;
+    let answer = this.#located.get(question);
     if (answer === undefined) {
       answer = this.#locate(key, position);
-      this.#asked.set(question, answer);
-      setImmediate(() => this.#asked.delete(question));
+      if (this.#located.size === 0) setImmediate(() => this.#located.clear());
+      this.#located.set(question, answer);
     }
     return answer;
   }
 
-  async #locate(key: string, position: string): Promise<Location> {
-    const at = performance.now();
-    const reply = await this.ask(["EVAL", locate, "1", key, position, String(this.history.maxAge)]);
-    const [time, last, second, ended, following, after, oldest, beforeOldest] = reply as [
-      string,
+  async #locate(key: string, position: Position): Promise<Location> {
+    const { maxAge } = this.history;
+    const { now, rest } = await within(
+      this.#timeout,
+      ask((args) => this.#redis.send(key, args, this.#timeout), {
+        script: locate,
+        keys: [key],
+        args: [position.id, String(maxAge)],
+      }),
+    );
+    const [last, second, ended, following, after, oldest, beforeOldest] = rest as [
       string,
       string,
       string,
@@ -113,24 +85,83 @@ export class Store {
       string,
       string,
     ];
-    const now = Number(time);
-    const isHeld = (id: string) => id !== "" && timeOf(id) >= now - this.history.maxAge;
+    const isHeld = (id: string) => id !== "" && timeOf(id) >= now - maxAge;
     const isMark = (id: string) => ended !== "" && id === last;
     const isKnown =
-      following === ""
-        ? position === last || (last === "" && this.isFresh(position, now))
-        : (after === position || (after === origin && this.isFresh(position, timeOf(following)))) &&
-          (isMark(following) || isHeld(following));
+      position.confirmed <= now + clockSlack &&
+      (following !== ""
+        ? (isMark(following) || isHeld(following)) && this.follows(after, position, following)
+        : last !== ""
+          ? position.id === last
+          : isUnbroken(position, now, this.timeToLive));
     const newest = ended === "" ? last : second;
-    const hasMore = isHeld(newest) && (!isKnown || compareIds(newest, position) > 0);
-    const end = last === "" ? before(now) : last;
-    // Nothing is before the first entry of a stream; a foreign one may say anything, and will be refused when it is read.
-    const start = oldest === "" ? end : isId(beforeOldest) ? beforeOldest : before(timeOf(oldest));
-    return { last: end, start, isKnown, hasEnded: ended !== "", hasMore, at };
+    const hasMore = isHeld(newest) && (!isKnown || (following !== "" && !isMark(following)));
+    const end = { id: last === "" ? origin : last, confirmed: now };
+    // A foreign entry may say anything, and will be refused when it is read.
+    const start =
+      oldest === ""
+        ? end
+        : isId(beforeOldest)
+          ? { id: beforeOldest, confirmed: timeOf(beforeOldest) }
+          : { id: origin, confirmed: timeOf(oldest) - 1 };
+    return { last: end, start, isKnown, hasEnded: ended !== "", hasMore };
   }
 
-  /** Whether the position in an empty channel is so young that a key made since then would have been there at `time`. */
-  isFresh(position: string, time: number): boolean {
-    return isBefore(position) && time - timeOf(position) < this.timeToLive && time >= timeOf(position);
+  /** Whether the entry `id`, whose predecessor is `after`, is the next one after a position. */
+  follows(after: string, position: Position, id: string): boolean {
+    if (after === origin) return isUnbroken(position, timeOf(id), this.timeToLive);
+    return after === position.id;
+  }
+
+  async page(key: string, id: string): Promise<Page> {
+    const { entries, bytes } = pageSize;
+    const { now, rest } = await this.#reads.ask({
+      script: page,
+      keys: [key],
+      args: [id, String(this.history.maxAge), String(bytes), String(entries)],
+    });
+    const [newest, more, ...raw] = rest as [string, string, ...RawEntry[]];
+    return { entries: raw.map((entry) => readEntry(key, entry)), hasMore: more !== "", newest, now };
+  }
+
+  /** Which of the streams have another newest entry than they should have. */
+  async check(
+    streams: readonly { readonly key: string; readonly last: string }[],
+  ): Promise<[now: number, Set<number>]> {
+    const question = (part: typeof streams): Promise<Answer> =>
+      this.#reads.ask({
+        script: check,
+        keys: part.map(({ key }) => key),
+        args: part.map(({ last }) => last),
+      });
+    if (!this.#redis.isCluster) {
+      const { now, rest } = await question(streams);
+      return [now, new Set(rest.map(Number))];
+    }
+    // Of a cluster's keys each may lie elsewhere.
+    const answers = await Promise.all(streams.map((stream) => question([stream])));
+    const changed = new Set<number>();
+    for (const [index, { rest }] of answers.entries()) if (rest.length > 0) changed.add(index);
+    return [Math.min(...answers.map(({ now }) => now)), changed];
+  }
+
+  /**
+   * Where to go on in a stream that has lost entries: after the newest of those `ids` (the newest first) that it still has,
+   * or, where it has none, at `resume`.
+   */
+  async shared(
+    key: string,
+    ids: readonly string[],
+  ): Promise<{ kept: string | undefined; resume: string; now: number }> {
+    for (let at = 0; ; at += searchSize) {
+      const { now, rest } = await this.#reads.ask({
+        script: shared,
+        keys: [key],
+        args: ids.slice(at, at + searchSize),
+      });
+      const [kept, resume] = rest as [string, string];
+      if (kept !== "") return { kept, resume: kept, now };
+      if (at + searchSize >= ids.length) return { kept: undefined, resume: isId(resume) ? resume : origin, now };
+    }
   }
 }

@@ -1,116 +1,171 @@
+import type { Waiter } from "../source/feed.js";
 import type { EventStreamError } from "../errors.js";
 import { backOff } from "./backoff.js";
-import { compareIds, type Entry, isBefore, timeOf } from "./entry.js";
-import type { Waiter } from "../source/feed.js";
-import type { Store } from "./store.js";
+import { before, compareIds, type Entry, isUnbroken, origin, type Position, timeOf } from "./entry.js";
+import type { Page, Store } from "./store.js";
+
+/** Entries that had been read are gone, or may have come and gone unseen. */
+export interface Loss {
+  /** Up to here nothing was lost; `undefined` where nobody's place is left. */
+  readonly kept: string | undefined;
+  /** The newest entry that had been read. */
+  readonly last: string;
+  /** Where those go on who had read further. */
+  readonly resume: string;
+}
 
 /**
- * The newest part of a channel, as the reader has read it, once for all the subscriptions of this
- * process: a log of at most `maxEvents`. A cursor that has fallen behind it reads pages from Redis.
- *
- * It is there as long as a subscription is.
+ * The newest part of a channel, once for all the subscriptions of this process: a log of at most `maxEvents`. A cursor that
+ * has fallen behind it reads pages from Redis. It is there as long as a subscription is.
  */
 export class Tail {
   readonly key: string;
-  /** The position before the first entry of the log. */
+  /** The ID before the first entry of the log. */
   floor: string;
-  /** The position after its last: where the reader goes on. */
+  /** That of its last entry. */
   last: string;
-  /**
-   * `performance.now()` at a moment when `last` was the newest of the channel for certain, with the same
-   * connection reading since. Before it, an entry that is the first of a new stream says nothing.
-   */
+  /** When `last` was the channel's newest for certain, in milliseconds of the server's clock. */
   confirmed: number;
-  /** How often Redis was found to have lost entries that had been read. */
-  losses = 0;
-  /** How many entries have left the log: what is at `index` in all is at `index - base` in it. */
+  readonly losses: Loss[] = [];
+  /** How many entries have left the log: what is at `index` in all is at `index - base` of it. */
   base = 0;
   subscriptions = 0;
+  /** Until it has been compared with the stream for the first time, older events of it may be on their way. */
+  state: "joining" | "following" = "joining";
   /** What made the channel unreadable. */
   error: Error | undefined;
   readonly #store: Store;
-  #entries: Entry[] = [];
+  /** What stands before `#first` has left. */
+  #entries: (Entry | undefined)[] = [];
+  #first = 0;
   #waiting = new Set<Waiter>();
-  readonly #pages = new Map<string, Promise<readonly Entry[]>>();
+  readonly #pages = new Map<string, Promise<Page>>();
 
-  constructor(store: Store, key: string, last: string, confirmed: number) {
+  constructor(store: Store, key: string, { id, confirmed }: Position) {
     this.#store = store;
     this.key = key;
-    this.floor = last;
-    this.last = last;
+    this.floor = id;
+    this.last = id;
     this.confirmed = confirmed;
   }
 
-  append(entry: Entry): void {
-    // Where the key had aged out in the meantime, who was there knows that nothing is missing.
-    const isWitness = performance.now() - this.confirmed < this.#store.timeToLive;
-    this.#entries.push(this.#store.follow(entry, this.last, isWitness));
+  get #size(): number {
+    return this.#entries.length - this.#first;
+  }
+
+  /** `last` is still the newest entry. */
+  confirm(now: number): void {
+    this.confirmed = now;
+  }
+
+  /** It has what the stream has. */
+  follow(): void {
+    if (this.state === "following") return;
+    this.state = "following";
+    this.wake();
+  }
+
+  /**
+   * Takes an entry that comes after those that are here, or is among them.
+   *
+   * @returns whether it can: where it follows an older one than `last`, that has been lost
+   */
+  accept(entry: Entry): boolean {
+    const { last } = this;
+    if (entry.after === last && last !== origin) this.#push(entry);
+    else if (compareIds(entry.id, last) <= 0) return true;
+    else if (entry.after === origin) {
+      const time = timeOf(entry.id);
+      const { timeToLive } = this.#store;
+      const isUnseen = !isUnbroken({ id: last, confirmed: this.confirmed }, time, timeToLive);
+      // The key went before its time.
+      if (isUnseen && last !== origin && time < timeOf(last) + timeToLive) return false;
+      this.#push({ ...entry, after: isUnseen ? before(time) : last });
+    } else if (compareIds(entry.after, last) < 0) return false;
+    else this.#push(entry);
+    return true;
+  }
+
+  #push(entry: Entry): void {
+    this.#entries.push(entry);
     this.last = entry.id;
-    this.#trim(timeOf(entry.id));
-  }
-
-  #trim(now: number): void {
+    this.confirmed = timeOf(entry.id);
     const { maxEvents, maxAge } = this.#store.history;
-    let gone = Math.max(0, this.#entries.length - maxEvents - 1);
-    while (timeOf((this.#entries[gone] as Entry).id) < now - maxAge) gone++;
-    if (gone === 0) return;
-    this.floor = (this.#entries[gone - 1] as Entry).id;
-    this.base += gone;
-    this.#entries.splice(0, gone);
+    while (this.#size > maxEvents + 1 || timeOf((this.#entries[this.#first] as Entry).id) < this.confirmed - maxAge)
+      this.#drop();
   }
 
-  /** Redis came back with less than had been read, as a replica does that lagged: goes on from there. */
-  rewind(last: string): void {
-    this.losses++;
-    this.base += this.#entries.length;
-    this.#entries = [];
-    this.floor = last;
-    this.last = last;
+  #drop(): void {
+    this.floor = (this.#entries[this.#first] as Entry).id;
+    this.#entries[this.#first++] = undefined;
+    this.base++;
+    // Half of them at a time: each entry is moved about once in its life.
+    if (this.#first * 2 > this.#entries.length) {
+      this.#entries = this.#entries.slice(this.#first);
+      this.#first = 0;
+    }
+  }
+
+  /** The IDs that it has, the newest first, and its floor. */
+  ids(): string[] {
+    const ids = this.#entries.slice(this.#first).map((entry) => (entry as Entry).id);
+    return [...ids.reverse(), this.floor];
+  }
+
+  /** Goes on after the newest entry that is left. */
+  rewind({ kept, resume }: { kept: string | undefined; resume: string }, now: number): void {
+    this.losses.push({ kept, last: this.last, resume });
+    if (kept === undefined) {
+      this.base += this.#size;
+      this.#entries = [];
+      this.#first = 0;
+      this.floor = resume;
+    } else while (this.#size > 0 && this.#entries.at(-1)?.id !== kept) this.#entries.pop();
+    this.last = resume;
+    this.confirmed = now;
+    this.#pages.clear();
     this.wake();
   }
 
   at(index: number): Entry | undefined {
-    return this.#entries[index - this.base];
+    return this.#entries[index - this.base + this.#first];
   }
 
-  /** The index of the first entry after a position, or `undefined` where that is not in the log. */
-  seek(position: string): number | undefined {
-    if (compareIds(position, this.floor) < 0) return undefined;
-    let [low, high] = [0, this.#entries.length];
+  /** The index of the first entry after an ID, or `undefined` where that is not in the log. */
+  seek(id: string): number | undefined {
+    if (compareIds(id, this.floor) < 0) return undefined;
+    let [low, high] = [this.base, this.base + this.#size];
     while (low < high) {
-      const middle = (low + high) >> 1;
-      if (compareIds((this.#entries[middle] as Entry).id, position) > 0) high = middle;
+      const middle = (low + high) >>> 1;
+      if (compareIds((this.at(middle) as Entry).id, id) > 0) high = middle;
       else low = middle + 1;
     }
-    return this.base + low;
+    return low;
   }
 
-  /** Whether nothing can have come between an older position and the log: the channel held nothing, here and there. */
-  adjoins(position: string): boolean {
-    return isBefore(this.floor) && this.#store.isFresh(position, timeOf(this.floor));
+  /** Whether the ID is that of an entry in the log. */
+  has(id: string): boolean {
+    const index = this.seek(id);
+    return index !== undefined && (index === this.base ? this.floor : this.at(index - 1)?.id) === id;
   }
 
-  /** Whether the position is that of an entry in the log. */
-  has(position: string): boolean {
-    const index = this.seek(position);
-    return index !== undefined && (index === this.base ? this.floor : this.at(index - 1)?.id) === position;
-  }
-
-  /** A page of what Redis holds after a position, read once for all who are there and ask for it. */
-  page(position: string): Promise<readonly Entry[]> {
-    let page = this.#pages.get(position);
+  /**
+   * A page of what Redis holds after an ID, read once for all who are there and ask for it. As long as Redis is away, they
+   * wait.
+   */
+  page(id: string): Promise<Page> {
+    let page = this.#pages.get(id);
     if (page === undefined) {
-      page = this.#fetch(position).finally(() => this.#pages.delete(position));
-      this.#pages.set(position, page);
+      page = this.#fetch(id).finally(() => this.#pages.delete(id));
+      this.#pages.set(id, page);
     }
     return page;
   }
 
-  /** As long as Redis is away, those who are there wait. */
-  async #fetch(position: string): Promise<readonly Entry[]> {
+  async #fetch(id: string): Promise<Page> {
     for (let failures = 0; ; failures++) {
       try {
-        return await this.#store.page(this.key, position);
+        return await this.#store.page(this.key, id);
       } catch (error) {
         if ((error as EventStreamError).code !== "ERR_BROKER_UNAVAILABLE" || this.subscriptions === 0) throw error;
         await backOff(failures);
@@ -129,6 +184,7 @@ export class Tail {
 
   wake(): void {
     const waiting = this.#waiting;
+    if (waiting.size === 0) return;
     this.#waiting = new Set();
     for (const waiter of waiting) waiter.wake();
   }

@@ -30,26 +30,27 @@ describeWithRedis("what redisBroker costs", (redis) => {
   it("is one read for all the subscriptions to a channel", async () => {
     const broker = open();
     const readers = await Promise.all(Array.from({ length: 10_000 }, () => read(broker, "a")));
-    expect(await calls("eval")).toBe(1);
+    // A script that the server does not know is sent again, with its text.
+    expect((await calls("evalsha")) + (await calls("eval"))).toBeLessThanOrEqual(2);
     const first = readers.map((reader) => reader.take(1));
     await broker.publish("a", { data: 0 });
     await Promise.all(first);
-    const before = await calls("xread");
+    const before = await calls("xrange");
     const next = readers.map((reader) => reader.take(3));
     await publishMany(broker, "a", 3);
     for (const events of await Promise.all(next)) expect(dataOf(events)).toEqual([0, 1, 2]);
-    expect((await calls("xread")) - before).toBeLessThanOrEqual(3);
-    expect(await connections()).toBe(2);
+    expect((await calls("xrange")) - before).toBeLessThanOrEqual(3);
+    expect(await connections()).toBeLessThanOrEqual(3);
   });
 
   it("is one page for all that come back to the same place", async () => {
     const broker = open();
     const [first] = await publishMany(broker, "a", 200);
-    const before = await calls("eval");
+    const before = await calls("evalsha");
     const readers = await Promise.all(Array.from({ length: 1000 }, () => read(broker, "a", { lastEventId: first })));
     for (const events of await Promise.all(readers.map((reader) => reader.take(199))))
       expect(dataOf(events).at(-1)).toBe(199);
-    expect((await calls("eval")) - before).toBeLessThan(10);
+    expect((await calls("evalsha")) - before).toBeLessThan(10);
   });
 
   it("is nothing for who comes back to what this process still has", async () => {
@@ -58,10 +59,10 @@ describeWithRedis("what redisBroker costs", (redis) => {
     const all = staying.take(20);
     const ids = await publishMany(broker, "a", 20);
     await all;
-    const before = await calls("eval");
+    const before = await calls("evalsha");
     for (const lastEventId of ids.slice(0, -1))
       expect(dataOf(await (await read(broker, "a", { lastEventId })).take(1))).toEqual([ids.indexOf(lastEventId) + 1]);
-    expect(await calls("eval")).toBe(before);
+    expect(await calls("evalsha")).toBe(before);
   });
 
   it("is no polling in an idle process, and nothing without a subscription", async () => {
@@ -71,25 +72,25 @@ describeWithRedis("what redisBroker costs", (redis) => {
     await broker.publish("a", { data: 0 });
     await next;
     const waiting = reader.next();
-    const before = await calls("xread");
+    const before = await calls("xrange");
     await sleep(1500);
-    expect((await calls("xread")) - before).toBeLessThanOrEqual(1);
+    expect((await calls("xrange")) - before).toBeLessThanOrEqual(1);
     await reader.return();
     await waiting;
     await broker.publish("a", { data: 1 });
     await sleep(100);
-    expect((await calls("xread")) - before).toBeLessThanOrEqual(1);
+    expect((await calls("xrange")) - before).toBeLessThanOrEqual(1);
   });
 
   it.each(["\ud800", "__proto__"])("is no turning in circles over a name such as %j", async (name) => {
     const broker = redisBroker({ client, prefix: "" });
     onTestFinished(() => broker.close());
     const reader = await read(broker, name);
-    const before = await calls("xread");
+    const before = await calls("xrange");
     const next = reader.take(2);
     await publishMany(broker, name, 2);
     expect(dataOf(await next)).toEqual([0, 1]);
-    expect((await calls("xread")) - before).toBeLessThanOrEqual(3);
+    expect((await calls("xrange")) - before).toBeLessThanOrEqual(3);
   });
 
   it("is no waiting for who subscribes while the reader waits", async () => {
@@ -99,7 +100,7 @@ describeWithRedis("what redisBroker costs", (redis) => {
       await broker.publish(`channel ${n}`, { data: n });
       expect(dataOf(await next)).toEqual([n]);
     }
-    expect(await connections()).toBe(2);
+    expect(await connections()).toBeLessThanOrEqual(3);
   });
 
   it("is a key for each channel, which goes with its events", async () => {

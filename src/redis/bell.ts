@@ -1,0 +1,161 @@
+import type { EventStreamError } from "../errors.js";
+import { backOff } from "./backoff.js";
+import type { Redis } from "./client.js";
+import { explain, isFinal, unavailable } from "./failure.js";
+import { Line } from "./line.js";
+import { slotOf } from "./slot.js";
+
+/** So many channels are named in one command. */
+const batchSize = 1000;
+
+/** How often a quiet connection is asked whether it is still there, in milliseconds. */
+const heartbeat = 5000;
+
+export interface BellEvents {
+  onMessage(key: string, message: string): void;
+  /** From now on every message to these comes; some may not have. */
+  onHearing(keys: readonly string[]): void;
+  /** Another master has them by now. */
+  onMoved(keys: readonly string[]): void;
+  /** They cannot be heard, however often it is tried. */
+  onDenied(keys: readonly string[], error: EventStreamError): void;
+}
+
+/**
+ * One connection on which messages come, and the keys that are to be heard there. It makes a new one when that fails, as
+ * long as there are keys.
+ */
+export class Bell {
+  readonly #redis: Redis;
+  readonly #slot: () => number;
+  readonly #isSharded: boolean;
+  readonly #timeout: number;
+  readonly #events: BellEvents;
+  readonly #wanted = new Set<string>();
+  #heard = new Set<string>();
+  /** What may have to be subscribed to or unsubscribed from. */
+  #changed = new Set<string>();
+  #line: Line | undefined;
+  #state: "idle" | "working" | "closed" = "idle";
+  readonly #closing = new AbortController();
+  readonly #heartbeat: NodeJS.Timeout;
+
+  /** @param slot which master it is: the one that has this slot */
+  constructor(redis: Redis, slot: () => number, isSharded: boolean, timeout: number, events: BellEvents) {
+    this.#redis = redis;
+    this.#slot = slot;
+    this.#isSharded = isSharded;
+    this.#timeout = timeout;
+    this.#events = events;
+    this.#heartbeat = setInterval(() => this.#beat(), heartbeat).unref();
+  }
+
+  has(key: string): boolean {
+    return this.#wanted.has(key);
+  }
+
+  add(key: string): void {
+    this.#wanted.add(key);
+    this.#change(key);
+  }
+
+  delete(key: string): void {
+    if (this.#wanted.delete(key)) this.#change(key);
+  }
+
+  #change(key: string): void {
+    this.#changed.add(key);
+    this.#begin();
+  }
+
+  #begin(): void {
+    if (this.#state !== "idle") return;
+    this.#state = "working";
+    // What comes in the same turn goes in one command.
+    setImmediate(() => void this.#work());
+  }
+
+  async #work(): Promise<void> {
+    for (let failures = 0; this.#state === "working";) {
+      if (this.#line === undefined ? this.#wanted.size === 0 : this.#changed.size === 0) break;
+      try {
+        await this.#update((this.#line ??= await this.#open()));
+        failures = 0;
+      } catch {
+        this.#line?.close();
+        this.#line = undefined;
+        await backOff(failures++, this.#closing.signal);
+      }
+    }
+    if (this.#state === "working") this.#state = "idle";
+  }
+
+  async #open(): Promise<Line> {
+    const master = this.#redis.masterOf(this.#slot());
+    if (master === undefined) throw unavailable("The client knows no master.");
+    const line: Line = await Line.open(master, this.#timeout, this.#timeout, {
+      onMessage: (key, message) => this.#events.onMessage(key, message),
+      onClose: () => this.#forget(),
+    });
+    this.#heard = new Set();
+    this.#changed = new Set(this.#wanted);
+    if (this.#state === "closed") line.close();
+    return line;
+  }
+
+  #forget(): void {
+    this.#line = undefined;
+    if (this.#wanted.size > 0) this.#begin();
+  }
+
+  async #update(line: Line): Promise<void> {
+    const added: string[] = [];
+    const deleted: string[] = [];
+    for (const key of this.#changed) {
+      if (added.length + deleted.length === batchSize) break;
+      this.#changed.delete(key);
+      const isWanted = this.#wanted.has(key);
+      if (isWanted !== this.#heard.has(key)) (isWanted ? added : deleted).push(key);
+    }
+    try {
+      await Promise.all(this.#groups(added).map((keys) => line.subscribe(this.#isSharded, keys)));
+    } catch (error) {
+      const failure = explain(error);
+      const hasMoved = error instanceof Error && error.message.startsWith("MOVED ");
+      if (!hasMoved && !isFinal(failure)) throw error;
+      for (const key of added) this.#wanted.delete(key);
+      if (hasMoved) this.#events.onMoved(added);
+      else this.#events.onDenied(added, failure);
+      return;
+    }
+    await Promise.all(this.#groups(deleted).map((keys) => line.unsubscribe(this.#isSharded, keys)));
+    for (const key of added) this.#heard.add(key);
+    for (const key of deleted) this.#heard.delete(key);
+    if (added.length > 0) this.#events.onHearing(added);
+  }
+
+  /** Of a cluster's sharded channels, one command takes those of one slot. */
+  #groups(keys: readonly string[]): string[][] {
+    if (keys.length === 0) return [];
+    if (!this.#isSharded || !this.#redis.isCluster) return [[...keys]];
+    const groups = new Map<number, string[]>();
+    for (const key of keys) {
+      const slot = slotOf(key);
+      const group = groups.get(slot);
+      if (group === undefined) groups.set(slot, [key]);
+      else group.push(key);
+    }
+    return [...groups.values()];
+  }
+
+  #beat(): void {
+    this.#line?.send(["PING"]).catch(() => {});
+  }
+
+  close(): void {
+    this.#state = "closed";
+    this.#closing.abort();
+    clearInterval(this.#heartbeat);
+    this.#line?.close();
+  }
+}

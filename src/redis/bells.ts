@@ -1,0 +1,52 @@
+import { Bell, type BellEvents } from "./bell.js";
+import type { Redis } from "./client.js";
+import { slotOf } from "./slot.js";
+
+const slots = 16_384;
+
+/**
+ * The connections on which this process hears of new entries: one, for any node of a cluster hears of every message; with
+ * sharded messages, one for each master that has a key.
+ */
+export class Bells {
+  readonly #redis: Redis;
+  readonly #isSharded: boolean;
+  readonly #timeout: number;
+  readonly #events: BellEvents;
+  readonly #bells = new Map<string, Bell>();
+
+  constructor(redis: Redis, isSharded: boolean, timeout: number, events: BellEvents) {
+    this.#redis = redis;
+    this.#isSharded = isSharded;
+    this.#timeout = timeout;
+    this.#events = events;
+  }
+
+  get #isSpread(): boolean {
+    return this.#isSharded && this.#redis.isCluster;
+  }
+
+  /** Hears the key where it is now: slots move. */
+  add(key: string): void {
+    const slot = this.#isSpread ? slotOf(key) : undefined;
+    const address = slot === undefined ? "" : (this.#redis.masterOf(slot)?.address ?? "");
+    let bell = this.#bells.get(address);
+    if (bell === undefined) {
+      // A master that does not answer may be any but the next one.
+      const choose = () => slot ?? Math.floor(Math.random() * slots);
+      bell = new Bell(this.#redis, choose, this.#isSharded, this.#timeout, this.#events);
+      this.#bells.set(address, bell);
+    }
+    if (bell.has(key)) return;
+    if (this.#bells.size > 1) this.delete(key);
+    bell.add(key);
+  }
+
+  delete(key: string): void {
+    for (const bell of this.#bells.values()) bell.delete(key);
+  }
+
+  close(): void {
+    for (const bell of this.#bells.values()) bell.close();
+  }
+}

@@ -1,0 +1,73 @@
+import { EventStreamError } from "../errors.js";
+
+export function unavailable(message: string, cause?: unknown): EventStreamError {
+  return new EventStreamError("ERR_BROKER_UNAVAILABLE", message, { cause });
+}
+
+/**
+ * Settles as `promise` does, or rejects after `timeout`. A failure that comes later is nobody's.
+ *
+ * @throws {EventStreamError} (as a rejection) `ERR_BROKER_UNAVAILABLE`
+ */
+export function within<T>(timeout: number, promise: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(unanswered(timeout)), timeout);
+    promise.then(
+      (value) => {
+        clearTimeout(timer);
+        resolve(value);
+      },
+      (error: unknown) => {
+        clearTimeout(timer);
+        reject(explain(error));
+      },
+    );
+  });
+}
+
+export function unanswered(timeout: number): EventStreamError {
+  return unavailable(
+    `Redis did not answer within ${timeout} ms; what was asked of it may have been done all the same.`,
+  );
+}
+
+/** What a failure of the client, or an error that Redis replied, means to the application. */
+export function explain(cause: unknown): EventStreamError {
+  if (cause instanceof EventStreamError) return cause;
+  const text = cause instanceof Error ? cause.message : String(cause);
+  if (text.includes("WRONGTYPE")) return foreignKey(cause);
+  if (isDenial(text)) {
+    return unavailable(
+      `Redis does not permit this user what the broker needs: ${text}. The README lists the permissions.`,
+      cause,
+    );
+  }
+  return unavailable(`Redis cannot be reached or refused the command: ${text}`, cause);
+}
+
+export function foreignKey(cause?: unknown): EventStreamError {
+  return new EventStreamError(
+    "ERR_FOREIGN_ENTRY",
+    "The channel's key holds something that no broker wrote; give the broker a prefix of its own, or delete the key.",
+    { cause },
+  );
+}
+
+/** The user may not ring: without that, nobody would hear of an event for as long as the slow audit takes. */
+export function deniedBell(command: string, prefix: string, cause: unknown): EventStreamError {
+  const text = cause instanceof Error ? cause.message : String(cause);
+  return unavailable(
+    `Redis does not permit this user ${command} on the channels' keys (${text}); grant it: ACL SETUSER <user> +${command.toLowerCase()} &${prefix}*`,
+    cause,
+  );
+}
+
+/** Redis 7 says NOPERM, and within a script "ACL failure in script". */
+export function isDenial(text: string): boolean {
+  return /NOPERM|ACL failure|no permissions/.test(text);
+}
+
+/** Whether Redis will answer the same however often it is asked. */
+export function isFinal({ code, cause }: EventStreamError): boolean {
+  return code === "ERR_FOREIGN_ENTRY" || (cause instanceof Error && isDenial(cause.message));
+}

@@ -1,0 +1,196 @@
+import type { EventStreamError } from "../errors.js";
+import { Bells } from "./bells.js";
+import type { Redis } from "./client.js";
+import type { Place, Tails } from "./cursor.js";
+import { compareIds, type Position } from "./entry.js";
+import { deniedBell, unavailable } from "./failure.js";
+import { entryOf, readMessage } from "./message.js";
+import type { Store } from "./store.js";
+import { Tail } from "./tail.js";
+import { type TailOwner, TailReader } from "./tail-reader.js";
+
+/** How long the audit of all tails takes at most, in milliseconds, and in how many steps it is done at most. */
+const longestAudit = 30_000;
+const auditSteps = 50;
+
+/** How long a slot that has moved is left alone, in milliseconds. */
+const moving = 200;
+
+export interface Listening {
+  readonly prefix: string;
+  readonly isSharded: boolean;
+  readonly timeout: number;
+}
+
+/**
+ * Keeps the tails of the channels that have subscriptions in this process up to date.
+ *
+ * A message says which entry is new and which one it follows. Where that is the tail's last one, the tail takes it; where
+ * anything else is the case, the stream is read: what is delivered, in which order, or not at all, never matters.
+ */
+export class Follower implements Tails, TailOwner {
+  readonly #store: Store;
+  readonly #redis: Redis;
+  readonly #listening: Listening;
+  readonly #bells: Bells;
+  readonly #tails = new Map<string, Tail>();
+  readonly #closing = new AbortController();
+  readonly #reader: TailReader;
+  /** Those that wait to know whether a key can be heard. */
+  readonly #probes = new Map<string, { resolve: () => void; reject: (error: EventStreamError) => void }[]>();
+  readonly #audit: NodeJS.Timeout;
+  #round: Iterator<Tail, undefined> = [].values();
+  #database = 0;
+
+  constructor(redis: Redis, store: Store, listening: Listening) {
+    this.#redis = redis;
+    this.#store = store;
+    this.#listening = listening;
+    this.#bells = new Bells(redis, listening.isSharded, listening.timeout, {
+      onMessage: (key, message) => this.#onMessage(key, message),
+      onHearing: (keys) => this.#onHearing(keys),
+      onMoved: (keys) => setTimeout(() => this.#checkAll(keys), moving).unref(),
+      onDenied: (keys, error) => this.#onDenied(keys, error),
+    });
+    this.#reader = new TailReader(store, this, this.#closing.signal);
+    const audit = Math.min(store.history.maxAge / 2, longestAudit);
+    this.#audit = setInterval(() => this.#auditSome(), Math.max(audit / auditSteps, 10)).unref();
+  }
+
+  find(key: string): Tail | undefined {
+    return this.#tails.get(key);
+  }
+
+  acquire({ key, last }: Place): Tail {
+    let tail = this.#tails.get(key);
+    if (tail === undefined) {
+      tail = new Tail(this.#store, key, last);
+      this.#tails.set(key, tail);
+      this.#bells.add(key);
+    }
+    return tail;
+  }
+
+  release(tail: Tail): void {
+    if (tail.subscriptions === 0) this.#delete(tail);
+  }
+
+  follows(after: string, position: Position, id: string): boolean {
+    return this.#store.follows(after, position, id);
+  }
+
+  isStale({ at }: Place): boolean {
+    return performance.now() - at > this.#store.history.maxAge;
+  }
+
+  /** Resolves when the key can be heard. @throws {EventStreamError} (as a rejection) `ERR_BROKER_UNAVAILABLE` */
+  async probe(key: string): Promise<void> {
+    this.#database = await this.#redis.database();
+    await new Promise<void>((resolve, reject) => {
+      const probes = this.#probes.get(key);
+      if (probes === undefined) this.#probes.set(key, [{ resolve, reject }]);
+      else probes.push({ resolve, reject });
+      this.#bells.add(key);
+    });
+  }
+
+  #settle(key: string, error?: EventStreamError): void {
+    for (const { resolve, reject } of this.#probes.get(key) ?? []) {
+      if (error === undefined) resolve();
+      else reject(error);
+    }
+    this.#probes.delete(key);
+  }
+
+  #onHearing(keys: readonly string[]): void {
+    for (const key of keys) {
+      this.#settle(key);
+      if (!this.#tails.has(key)) this.#bells.delete(key);
+    }
+    this.#checkAll(keys);
+  }
+
+  #checkAll(keys: readonly string[]): void {
+    for (const key of keys) {
+      const tail = this.#tails.get(key);
+      if (tail !== undefined) this.#reader.check(tail);
+    }
+  }
+
+  #onDenied(keys: readonly string[], error: EventStreamError): void {
+    const { isSharded, prefix } = this.#listening;
+    const denied = deniedBell(isSharded ? "SSUBSCRIBE" : "SUBSCRIBE", prefix, error.cause);
+    for (const key of keys) {
+      this.#settle(key, denied);
+      const tail = this.#tails.get(key);
+      if (tail !== undefined) this.onFailure(tail, denied);
+    }
+  }
+
+  #onMessage(key: string, text: string): void {
+    const tail = this.#tails.get(key);
+    if (tail === undefined || text === "") return;
+    const message = readMessage(text);
+    if (message !== undefined) {
+      if (message.database !== this.#database) return;
+      if (message.after === tail.last && message.fields !== "") {
+        try {
+          this.#reader.append(tail, [entryOf(key, message)]);
+          return;
+        } catch {
+          // The stream tells.
+        }
+      } else if (compareIds(message.id, tail.last) <= 0) {
+        // After a loss, new entries may be older than what was lost.
+        if (compareIds(message.id, tail.floor) <= 0 || tail.has(message.id)) return;
+      }
+    }
+    this.#reader.read(tail);
+  }
+
+  #auditSome(): void {
+    for (let left = Math.ceil(this.#tails.size / auditSteps); left > 0; left--) {
+      const { value } = this.#round.next();
+      if (value === undefined) {
+        this.#round = this.#tails.values();
+        return;
+      }
+      this.#reader.check(value);
+    }
+  }
+
+  has(tail: Tail): boolean {
+    return this.#tails.get(tail.key) === tail;
+  }
+
+  /** Where slots move, so does the bell. */
+  onChecked(tail: Tail): void {
+    if (this.#listening.isSharded && this.has(tail)) this.#bells.add(tail.key);
+  }
+
+  /** Whoever subscribes from now on asks Redis: it may have forgotten the channel, and begun it anew. */
+  onEnd(tail: Tail): void {
+    this.#delete(tail);
+  }
+
+  onFailure(tail: Tail, error: Error): void {
+    this.#delete(tail);
+    tail.fail(error);
+  }
+
+  #delete(tail: Tail): void {
+    if (!this.has(tail)) return;
+    this.#tails.delete(tail.key);
+    this.#reader.forget(tail);
+    this.#bells.delete(tail.key);
+  }
+
+  /** Ends it, and wakes all who wait. */
+  close(): void {
+    this.#closing.abort();
+    clearInterval(this.#audit);
+    this.#bells.close();
+    for (const tail of this.#tails.values()) tail.wake();
+    for (const key of [...this.#probes.keys()]) this.#settle(key, unavailable("The broker has been closed."));
+  }
+}

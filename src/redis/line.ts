@@ -1,0 +1,134 @@
+import type { EventStreamError } from "../errors.js";
+import type { Connection, ConnectionEvents, Master } from "./client.js";
+import { unanswered, unavailable, within } from "./failure.js";
+
+/** How many commands are on their way at most: on a slow link, what is behind them waits here, not there. */
+const mostUnderWay = 16;
+
+interface Waiting {
+  readonly args: readonly string[];
+  readonly resolve: (reply: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * A connection of the broker's own, watched: it is given up when Redis owes replies and none has come for so long. Any
+ * reply counts, so that a slow link is no dead one.
+ */
+export class Line {
+  readonly #connection: Connection;
+  readonly #patience: number;
+  readonly #onClose: () => void;
+  readonly #waiting: Waiting[] = [];
+  /** Of the commands that are under way. */
+  readonly #pending = new Set<(error: EventStreamError) => void>();
+  #underWay = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #state: "open" | "closed" = "open";
+
+  private constructor(connection: Connection, patience: number, onClose: () => void) {
+    this.#connection = connection;
+    this.#patience = patience;
+    this.#onClose = onClose;
+  }
+
+  /**
+   * @param patience how long it waits for the next reply, in milliseconds
+   * @throws {EventStreamError} (as a rejection) `ERR_BROKER_UNAVAILABLE`
+   */
+  static async open(
+    master: Master,
+    timeout: number,
+    patience: number,
+    { onMessage, onClose }: ConnectionEvents,
+  ): Promise<Line> {
+    let line: Line | undefined;
+    let isGivenUp = false;
+    const opening = master.open({ onMessage, onClose: () => line?.close() });
+    // It may still open when nobody wants it any more.
+    opening.then(
+      (connection) => isGivenUp && connection.destroy(),
+      () => {},
+    );
+    try {
+      line = new Line(await within(timeout, opening), patience, onClose);
+      return line;
+    } catch (error) {
+      isGivenUp = true;
+      throw error;
+    }
+  }
+
+  get isOpen(): boolean {
+    return this.#state === "open";
+  }
+
+  send(args: readonly string[]): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      if (this.#state === "closed") return void reject(lost());
+      this.#waiting.push({ args, resolve, reject });
+      this.#next();
+    });
+  }
+
+  subscribe(isSharded: boolean, channels: readonly string[]): Promise<unknown> {
+    return this.#watch(() => this.#connection.subscribe(isSharded, channels));
+  }
+
+  unsubscribe(isSharded: boolean, channels: readonly string[]): Promise<unknown> {
+    return this.#watch(() => this.#connection.unsubscribe(isSharded, channels));
+  }
+
+  #next(): void {
+    while (this.#underWay < mostUnderWay) {
+      const next = this.#waiting.shift();
+      if (next === undefined) return;
+      this.#watch(() => this.#connection.send(next.args)).then(next.resolve, next.reject);
+    }
+  }
+
+  /** Never rejects later than the line closes. */
+  #watch(send: () => Promise<unknown>): Promise<unknown> {
+    if (this.#state === "closed") return Promise.reject(lost());
+    this.#underWay++;
+    this.#timer ??= this.#wait();
+    return new Promise((resolve, reject) => {
+      const settle = (): void => {
+        this.#pending.delete(reject);
+        this.#underWay--;
+        clearTimeout(this.#timer);
+        this.#timer = this.#underWay > 0 && this.#state === "open" ? this.#wait() : undefined;
+        this.#next();
+      };
+      this.#pending.add(reject);
+      send().then(
+        (reply) => {
+          settle();
+          resolve(reply);
+        },
+        (error: unknown) => {
+          settle();
+          reject(error);
+        },
+      );
+    });
+  }
+
+  #wait(): NodeJS.Timeout {
+    return setTimeout(() => this.close(unanswered(this.#patience)), this.#patience).unref();
+  }
+
+  close(error: EventStreamError = lost()): void {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    clearTimeout(this.#timer);
+    this.#connection.destroy();
+    for (const reject of this.#pending) reject(error);
+    for (const { reject } of this.#waiting.splice(0)) reject(error);
+    this.#onClose();
+  }
+}
+
+function lost(): EventStreamError {
+  return unavailable("The connection to Redis was lost.");
+}

@@ -1,0 +1,46 @@
+import { randomBytes } from "node:crypto";
+import { foreignKey, explain, unavailable } from "./failure.js";
+import type { Script } from "./scripts.js";
+
+/** Sends one command. */
+export type Send = (args: readonly string[]) => Promise<unknown>;
+
+export interface Question {
+  readonly script: Script;
+  readonly keys: readonly string[];
+  readonly args: readonly string[];
+}
+
+/** What a script replied: the server's time in milliseconds, a word that says what it is, and the rest. */
+export interface Answer {
+  readonly now: number;
+  readonly status: string;
+  readonly rest: readonly unknown[];
+}
+
+const run = randomBytes(6).toString("base64url");
+let questions = 0;
+
+/**
+ * Has Redis carry out a script. A reply is believed only if it carries the question's nonce: a client that mixed replies
+ * up would give one channel's events to another.
+ *
+ * @throws what `send` rejects with, and {EventStreamError} `ERR_BROKER_UNAVAILABLE` or `ERR_FOREIGN_ENTRY`
+ */
+export async function ask(send: Send, { script, keys, args }: Question): Promise<Answer> {
+  const nonce = run + (questions++).toString(36);
+  const rest = [String(keys.length), ...keys, nonce, ...args];
+  let reply: unknown;
+  try {
+    reply = await send(["EVALSHA", script.sha, ...rest]);
+  } catch (error) {
+    if (!(error instanceof Error && error.message.includes("NOSCRIPT"))) throw error;
+    reply = await send(["EVAL", script.text, ...rest]);
+  }
+  if (!Array.isArray(reply) || reply[0] !== nonce)
+    throw unavailable("The Redis client gave a reply to another command than it belongs to.");
+  const [, now, status, ...more] = reply as [string, string, string, ...unknown[]];
+  if (status === "foreign") throw foreignKey();
+  if (status === "error") throw explain(new Error(String(more[0])));
+  return { now: Number(now), status, rest: more };
+}

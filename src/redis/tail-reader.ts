@@ -1,0 +1,130 @@
+import { EventStreamError } from "../errors.js";
+import { Backlog } from "./backlog.js";
+import { compareIds, type Entry, isUnbroken, origin, timeOf } from "./entry.js";
+import { foreignKey, isFinal } from "./failure.js";
+import type { Page, Store } from "./store.js";
+import type { Tail } from "./tail.js";
+
+/** How much is asked at once: streams that are read, questions about many, and how many streams each of these names. */
+const width = { reads: 8, checks: 4, streams: 128 };
+
+/** Whose tails they are. */
+export interface TailOwner {
+  /** Whether the tail is still wanted. */
+  has(tail: Tail): boolean;
+  onChecked(tail: Tail): void;
+  /** The mark of the channel's end has come. */
+  onEnd(tail: Tail): void;
+  /** It cannot be read, however often it is tried. */
+  onFailure(tail: Tail, error: Error): void;
+}
+
+/** Compares tails with their streams, and reads what they miss. Where Redis is away, it tries again until it is back. */
+export class TailReader {
+  readonly #store: Store;
+  readonly #owner: TailOwner;
+  readonly #unread: Backlog<Tail>;
+  readonly #unchecked: Backlog<Tail>;
+
+  constructor(store: Store, owner: TailOwner, signal: AbortSignal) {
+    this.#store = store;
+    this.#owner = owner;
+    this.#unread = new Backlog(width.reads, 1, signal, (tails) =>
+      this.#attempt(tails, () => this.#read(tails[0] as Tail)),
+    );
+    this.#unchecked = new Backlog(width.checks, width.streams, signal, (tails) =>
+      this.#attempt(tails, () => this.#check(tails)),
+    );
+  }
+
+  /** It misses something. */
+  read(tail: Tail): void {
+    this.#unread.add(tail);
+  }
+
+  /** It may miss something. */
+  check(tail: Tail): void {
+    this.#unchecked.add(tail);
+  }
+
+  forget(tail: Tail): void {
+    this.#unread.delete(tail);
+    this.#unchecked.delete(tail);
+  }
+
+  /** @returns whether the tail could take them */
+  append(tail: Tail, entries: readonly Entry[]): boolean {
+    for (const entry of entries) {
+      if (!tail.accept(entry)) return false;
+      if (entry.event === undefined) this.#owner.onEnd(tail);
+    }
+    tail.wake();
+    return true;
+  }
+
+  /** What Redis will refuse however often it is asked ends the subscriptions; all else is tried again. */
+  async #attempt(tails: readonly Tail[], work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (error instanceof EventStreamError && !isFinal(error)) throw error;
+      for (const tail of tails) this.#owner.onFailure(tail, error as Error);
+    }
+  }
+
+  async #check(tails: readonly Tail[]): Promise<void> {
+    const asked = tails.filter((tail) => this.#owner.has(tail));
+    if (asked.length === 0) return;
+    const streams = asked.map(({ key, last }) => ({ key, last }));
+    const [now, changed] = await this.#store.check(streams);
+    for (const [index, tail] of asked.entries()) {
+      if (changed.has(index)) this.read(tail);
+      else {
+        if (tail.last === streams[index]?.last) this.#confirm(tail, now);
+        tail.follow();
+      }
+      this.#owner.onChecked(tail);
+    }
+  }
+
+  /** It is certain that no entry is newer. Where the channel is empty, one may have come and gone. */
+  #confirm(tail: Tail, now: number): void {
+    const { last, confirmed } = tail;
+    if (last !== origin || isUnbroken({ id: last, confirmed }, now, this.#store.timeToLive)) tail.confirm(now);
+    else tail.rewind({ kept: undefined, resume: origin }, now);
+  }
+
+  async #read(tail: Tail): Promise<void> {
+    if (!this.#owner.has(tail)) return;
+    const { last } = tail;
+    const page = await this.#store.page(tail.key, last);
+    if (!this.append(tail, page.entries)) return this.#recover(tail);
+    if (page.hasMore) return this.read(tail);
+    if (page.entries.length === 0 && tail.last === last) await this.#compare(tail, page);
+    tail.follow();
+  }
+
+  /** Where nothing comes after its last entry, that may be the newest, have aged out, or be lost. */
+  async #compare(tail: Tail, { newest, now }: Page): Promise<void> {
+    const { last, confirmed } = tail;
+    const { timeToLive } = this.#store;
+    if (newest === last) return this.#confirm(tail, now);
+    if (newest === origin && isUnbroken({ id: last, confirmed }, now, timeToLive)) return tail.confirm(now);
+    const hasAgedOut = newest === origin ? now >= timeOf(last) + timeToLive : compareIds(newest, last) > 0;
+    if (hasAgedOut) tail.rewind({ kept: undefined, resume: newest }, now);
+    else await this.#recover(tail);
+  }
+
+  /** Redis has lost entries that had been read. */
+  async #recover(tail: Tail): Promise<void> {
+    const { losses, last } = tail;
+    const before = losses.length;
+    const { kept, resume, now } = await this.#store.shared(tail.key, tail.ids());
+    if (losses.length === before && tail.last === last) {
+      // All is there, and what follows says that it is not.
+      if (kept === last) throw foreignKey();
+      tail.rewind({ kept, resume }, now);
+    }
+    this.read(tail);
+  }
+}

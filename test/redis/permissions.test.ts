@@ -1,0 +1,84 @@
+import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
+import { publishMany, read } from "../broker/contract.js";
+import { dataOf } from "../broker/reader.js";
+import { clients } from "./clients.js";
+import { type Client, connect, connected } from "./connected.js";
+import { describeWithRedis } from "./redis-server.js";
+
+/** What the README says that a user needs, and no more. */
+const least = ["-@all", "+evalsha", "+eval", "+subscribe", "+unsubscribe", "+publish", "+ping"].concat([
+  "+xadd",
+  "+xrange",
+  "+xrevrange",
+  "+xtrim",
+  "+pexpire",
+  "+pttl",
+  "+exists",
+  "+time",
+]);
+
+describeWithRedis("a Redis user with few permissions", (redis) => {
+  const open = connected(redis);
+  let admin: Client;
+  beforeAll(async () => {
+    admin = await connect(redis.url);
+  });
+  afterAll(() => admin.destroy());
+  async function user(...rules: string[]) {
+    await admin.aclSetUser("limited", ["reset", "on", ">secret", ...rules]);
+    return redis.url.replace("//", "//limited:secret@");
+  }
+
+  it.each(Object.keys(clients).filter((name) => !name.includes("RESP")))(
+    "needs no more than the least, with %s",
+    async (name) => {
+      const url = await user("~chat:*", "&chat:*", ...least, "+hello", "+info");
+      const { client, close } = await (clients[name] as NonNullable<(typeof clients)[string]>)(url);
+      onTestFinished(() => void close());
+      const { broker } = open({ client, prefix: "chat:" });
+      const channel = `of ${name}`;
+      const reader = await read(broker, channel);
+      await publishMany(broker, channel, 3);
+      await broker.publish(channel, { data: "x".repeat(20_000) });
+      expect(dataOf(await reader.take(4)).slice(0, 3)).toEqual([0, 1, 2]);
+      const again = await read(broker, channel, { from: "start" });
+      await broker.end(channel);
+      expect(await again.rest()).toHaveLength(4);
+    },
+  );
+
+  it("is told at once from publish that it may not publish messages, and nothing is stored", async () => {
+    const client = await connect(await user("~*", "resetchannels", "+@all"));
+    onTestFinished(() => client.destroy());
+    const { broker, prefix } = open({ client, prefix: "no-channels:" });
+    await expect(broker.publish("a", { data: 0 })).rejects.toMatchObject({
+      code: "ERR_BROKER_UNAVAILABLE",
+      message: expect.stringMatching(/PUBLISH.*\+publish &no-channels:\*/) as string,
+    });
+    expect(prefix).toBeDefined();
+    expect(await admin.exists("no-channels:a")).toBe(0);
+  });
+
+  it.each([
+    ["the command", ["~*", "&*", "+@all", "-subscribe"]],
+    ["the channels", ["~*", "resetchannels", "+@all"]],
+  ])("is told at once from subscribe that it may not hear messages, where it lacks %s", async (_what, rules) => {
+    const client = await connect(await user(...rules));
+    onTestFinished(() => client.destroy());
+    const { broker } = open({ client, prefix: "deaf:" });
+    await expect(broker.subscribe("a")).rejects.toMatchObject({
+      code: "ERR_BROKER_UNAVAILABLE",
+      message: expect.stringMatching(/SUBSCRIBE.*\+subscribe &deaf:\*/) as string,
+    });
+  });
+
+  it("is told what it lacks where it may not run scripts", async () => {
+    const client = await connect(await user("~*", "&*", "+@all", "-evalsha"));
+    onTestFinished(() => client.destroy());
+    const { broker } = open({ client });
+    await expect(broker.publish("a", { data: 0 })).rejects.toMatchObject({
+      code: "ERR_BROKER_UNAVAILABLE",
+      message: expect.stringContaining("evalsha") as string,
+    });
+  });
+});

@@ -106,7 +106,7 @@ export class Line {
           settle();
           resolve(reply);
         },
-        (error: unknown) => {
+        (error: Error) => {
           settle();
           reject(error);
         },

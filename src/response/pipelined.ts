@@ -5,11 +5,14 @@ import { Socket } from "node:net";
 /** `_httpMessage` is the response that the connection carries at present. */
 type ServedSocket = Socket & { readonly _httpMessage?: ServerResponse | null };
 
-/** Whether the connection still carries the response to an earlier request. */
+/**
+ * Whether the connection carries the response to an earlier request, or has carried the last one: after `Connection: close`
+ * nobody gets it any more, and it is about to close.
+ */
 export function isPipelined(req: IncomingMessage, res: ServerResponse): boolean {
-  if (res.socket !== null || !(req.socket instanceof Socket)) return false;
+  if (res.socket !== null || !(req.socket instanceof Socket) || req.socket.destroyed) return false;
   const { _httpMessage } = req.socket as ServedSocket;
-  return _httpMessage !== undefined && _httpMessage !== null && _httpMessage !== res;
+  return _httpMessage !== undefined && _httpMessage !== res;
 }
 
 /**

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
-import express, { type ErrorRequestHandler } from "express";
+import express, { type ErrorRequestHandler, type Response } from "express";
 import { eventSource } from "express-event-source";
 import { expect, it } from "vitest";
 import { RawClient } from "../support/raw-client.js";
@@ -144,4 +144,30 @@ it("tells a pipelined stream whose turn comes during a shutdown to come back", a
   expect(await client.ended()).toMatch(/Connection: close\r\n[^]*retry: 3000\n\n/i);
   await until(() => s.over === 2);
   expect(s.streams.length).toBe(1);
+});
+
+it.each([
+  ["the response before it was the connection's last", (res: Response) => void res.set("Connection", "close").end()],
+  ["the connection was cut", (res: Response) => void res.destroy()],
+])("ends a pipelined stream that begins when %s", async (_when, answer) => {
+  const gate = new Gate();
+  const app = express();
+  app.get("/first", (_req, res) => {
+    res.on("finish", gate.open).on("close", gate.open);
+    setImmediate(() => answer(res));
+  });
+  let over = 0;
+  let calls = 0;
+  app.get("/second", async (req, res, next) => {
+    await gate.opened;
+    await eventSource(() => {
+      calls += 1;
+      return ["second"];
+    })(req, res, next);
+    over += 1;
+  });
+  const { port } = await serve(app);
+  new RawClient(port).request("GET", "/first").request("GET", "/second");
+  await until(() => over === 1);
+  expect(calls).toBe(0);
 });

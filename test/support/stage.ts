@@ -1,9 +1,9 @@
 import express, { type NextFunction, type Request, type RequestHandler, type Response } from "express";
 import { eventSource, type EventSourceOptions, type EventStream, type StreamSummary } from "express-event-source";
-import type { EventEmitter } from "node:events";
 import { createServer, type Server } from "node:http";
-import { Socket } from "node:net";
+import type { Socket } from "node:net";
 import { afterEach, beforeEach, expect, vi } from "vitest";
+import { watchListeners } from "./listeners.js";
 import { serve } from "./server.js";
 
 // Taken at load: fake timers stop only what the library sees.
@@ -167,16 +167,4 @@ export function stage(
   server?: Server,
 ): Promise<Stage> {
   return new Stage(source, options, before, server).open();
-}
-
-function watchListeners(emitter: EventEmitter): () => string[] {
-  const before = new Map(emitter.eventNames().map((name) => [name, emitter.listenerCount(name)]));
-  // Node's own: it waits for the rest of a body that nobody has read, and, to destroy a socket, for what was written to it.
-  const isNodes = (name: string | symbol): boolean =>
-    name === "end" || (name === "finish" && emitter instanceof Socket);
-  return () =>
-    emitter
-      .eventNames()
-      .filter((name) => !isNodes(name) && emitter.listenerCount(name) > (before.get(name) ?? 0))
-      .map((name) => `${emitter.constructor.name} ${String(name)}`);
 }

@@ -3,12 +3,15 @@ import type { Socket } from "node:net";
 import { connect } from "node:tls";
 import { generate } from "selfsigned";
 
-const pems = generate([{ name: "commonName", value: "127.0.0.1" }], { keyType: "ec" });
+/** A key and a certificate that were made for the moment. */
+export const credentials: Promise<{ key: string; cert: string }> = generate(
+  [{ name: "commonName", value: "127.0.0.1" }],
+  { keyType: "ec" },
+).then(({ private: key, cert }) => ({ key, cert }));
 
 /** An https server with a certificate that was made for the moment. */
 export async function tlsServer(): Promise<Server> {
-  const { private: key, cert } = await pems;
-  return createServer({ key, cert });
+  return createServer(await credentials);
 }
 
 /** A connection to it, for a `RawClient`. */

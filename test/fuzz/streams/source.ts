@@ -1,0 +1,279 @@
+import { Readable } from "node:stream";
+import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
+import { type Broker, type EventStream, memoryBroker } from "express-event-source";
+import type { ItemKind, Pause, SourceProgram } from "./program.js";
+
+/** The error of every source that fails on purpose. */
+export const sourceError: Error = new Error("the source fails");
+
+export interface Yielded {
+  readonly kind: ItemKind;
+  readonly value: unknown;
+}
+
+/** What one request's source has seen. */
+export class SourceTrace {
+  /** Items in the order in which they were handed out. */
+  readonly yielded: Yielded[] = [];
+  calls = 0;
+  returns = 0;
+  /** Calls of `next()` that had not been answered, and the most there have been at once. */
+  pending = 0;
+  mostPending = 0;
+  /** The source's own end, after which there is nothing to return from. */
+  over: "ended" | "threw" | undefined;
+  /** Whether there was anything to return from, and whether `return()` came after the end all the same. */
+  isMade = false;
+  returnedAfterEnd = false;
+  /** Where the shape has a clean-up of its own, whether it was run. */
+  isLetGo: boolean | undefined;
+  subscription: AsyncIterable<unknown> | undefined;
+  /** Ends what runs beside the source. */
+  readonly stopped = new AbortController();
+}
+
+const big = "x".repeat(70_000);
+
+/** The nth item, as the source yields it. */
+function valueOf(kind: ItemKind, n: number): unknown {
+  switch (kind) {
+    case "event":
+      return { id: n, event: "e", data: { n } };
+    case "text":
+      return `text ${n}`;
+    case "lines":
+      return { data: `line ${n}\r\n\nlast`, retry: n };
+    case "number":
+      return n;
+    case "comment":
+      return { comment: `comment ${n}\n${n}` };
+    case "big":
+      return { id: n, data: big };
+    case "bytes":
+      return Buffer.from(`data: bytes ${n}\n\n`);
+    case "half a frame":
+      return Buffer.from(`data: half ${n}`);
+    case "no bytes":
+      return new Uint8Array(0);
+    case "invalid":
+      return null;
+  }
+}
+
+async function wait(pause: Pause, signal: AbortSignal): Promise<void> {
+  if (pause === "turn") await turn();
+  else if (pause !== "none") await sleep(pause, undefined, { signal }).catch(() => {});
+}
+
+/** Items as the program has them, then its end; each with the pause before it. */
+function* plan({ items, end }: SourceProgram): Generator<{ kind: ItemKind; pause: Pause; n: number }> {
+  yield* items.map((item, n) => ({ ...item, n }));
+  if (end === "is always ready") for (let n = items.length; ; n++) yield { kind: "event", pause: "none", n };
+}
+
+/** What comes after the last item, where the source can wait. */
+async function end(program: SourceProgram, stream: EventStream, trace: SourceTrace): Promise<void> {
+  if (program.end === "throws") throw sourceError;
+  if (program.end !== "waits for the signal" && program.end !== "waits for ever") return;
+  const { signal } = program.end === "waits for ever" ? trace.stopped : stream;
+  await new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+/** The source of one request; what the application's function returns, or throws. */
+export function openSource(program: SourceProgram, stream: EventStream, trace: SourceTrace, wrap: boolean): unknown {
+  trace.calls += 1;
+  const make = (): object => shapes[program.shape](program, stream, trace, wrap);
+  switch (program.opening) {
+    case "returns":
+      return make();
+    case "promises":
+      return Promise.resolve().then(make);
+    case "promises late":
+      return sleep(4).then(make);
+    case "null":
+      return null;
+    case "undefined":
+      return undefined;
+    case "throws":
+      throw sourceError;
+    case "rejects":
+      return Promise.reject(sourceError);
+    case "rejects late":
+      return sleep(4).then(() => Promise.reject(sourceError));
+  }
+}
+
+type Shape = (program: SourceProgram, stream: EventStream, trace: SourceTrace, wrap: boolean) => object;
+
+async function* generate(program: SourceProgram, stream: EventStream, trace: SourceTrace): AsyncGenerator<Yielded> {
+  for (const { kind, pause, n } of plan(program)) {
+    await wait(pause, stream.signal);
+    yield { kind, value: valueOf(kind, n) };
+  }
+  await end(program, stream, trace);
+}
+
+function* generateNow(
+  program: SourceProgram,
+  isOfPromises: boolean,
+  signal: AbortSignal,
+): Generator<Yielded | Promise<Yielded>> {
+  for (const { kind, pause, n } of plan(program)) {
+    const item = { kind, value: valueOf(kind, n) };
+    yield isOfPromises ? wait(pause, signal).then(() => item) : item;
+  }
+  if (program.end === "throws") throw sourceError;
+}
+
+/** Counts what is asked of an iterator, and notes what it gives. */
+function watched(
+  iterator: AsyncIterator<Yielded> | Iterator<Yielded | Promise<Yielded>>,
+  program: SourceProgram,
+  trace: SourceTrace,
+  wrap: boolean,
+): object {
+  const take = (result: IteratorResult<Yielded>): IteratorResult<unknown> => {
+    if (result.done === true) trace.over = "ended";
+    else trace.yielded.push(result.value);
+    return result.done === true
+      ? result
+      : { done: false, value: wrap ? { wrapped: result.value.value } : result.value.value };
+  };
+  const threw = (error: unknown): never => {
+    trace.over = "threw";
+    throw error;
+  };
+  const answer = (result: IteratorResult<Yielded | Promise<Yielded>>): unknown => {
+    if (result.done === true || !(result.value instanceof Promise)) return take(result as IteratorResult<Yielded>);
+    return { done: false, value: result.value.then((value) => take({ done: false, value }).value as unknown) };
+  };
+  trace.isMade = true;
+  const letGo = (): unknown => {
+    trace.returns += 1;
+    trace.returnedAfterEnd ||= trace.over !== undefined;
+    return leave(iterator, program);
+  };
+  return {
+    next: () => {
+      trace.mostPending = Math.max(trace.mostPending, ++trace.pending);
+      try {
+        const result = iterator.next();
+        if (!(result instanceof Promise)) return answer(result as IteratorResult<Yielded>);
+        return result.then(take, threw).finally(() => (trace.pending -= 1));
+      } catch (error) {
+        return threw(error);
+      } finally {
+        if (!(Symbol.asyncIterator in iterator)) trace.pending -= 1;
+      }
+    },
+    ...(program.onReturn === "missing" ? {} : { return: letGo }),
+  };
+}
+
+/** A generator cleans up as it does; everything else as the program says. */
+function leave(iterator: AsyncIterator<unknown> | Iterator<unknown>, { onReturn }: SourceProgram): unknown {
+  const left = iterator.return?.();
+  if (onReturn === "throws") throw sourceError;
+  if (onReturn === "rejects") return Promise.reject(sourceError);
+  if (onReturn === "slow") return sleep(20).then(() => ({ done: true, value: undefined }));
+  if (onReturn === "hangs") return new Promise(() => {});
+  return left;
+}
+
+const shapes: Readonly<Record<SourceProgram["shape"], Shape>> = {
+  "async generator": (program, stream, trace, wrap) => {
+    const iterator = watched(generate(program, stream, trace), { ...program, onReturn: "quick" }, trace, wrap);
+    return { [Symbol.asyncIterator]: () => iterator };
+  },
+  "async iterator": (program, stream, trace, wrap) => {
+    const iterator = watched(generate(program, stream, trace), program, trace, wrap);
+    return { [Symbol.asyncIterator]: () => iterator };
+  },
+  "sync iterable": (program, stream, trace, wrap) => {
+    const iterator = watched(generateNow(program, false, stream.signal), program, trace, wrap);
+    return { [Symbol.iterator]: () => iterator };
+  },
+  "iterable of promises": (program, stream, trace, wrap) => {
+    const iterator = watched(generateNow(program, true, stream.signal), program, trace, wrap);
+    return { [Symbol.iterator]: () => iterator };
+  },
+  "web stream": (program, stream, trace, wrap) => {
+    const items = generate(program, stream, trace);
+    return new ReadableStream(
+      {
+        async pull(controller) {
+          const result = await items.next().catch((error: unknown) => {
+            trace.over = "threw";
+            throw error;
+          });
+          if (trace.returns > 0) return;
+          if (result.done === true) {
+            trace.over = "ended";
+            return controller.close();
+          }
+          trace.yielded.push(result.value);
+          controller.enqueue(wrap ? { wrapped: result.value.value } : result.value.value);
+        },
+        cancel: () => {
+          trace.returns += 1;
+        },
+      },
+      { highWaterMark: 0 },
+    );
+  },
+  "node stream": (program, stream, trace, wrap) => {
+    // An object stream takes null for its end.
+    const items = generate(
+      { ...program, items: program.items.filter(({ kind }) => kind !== "invalid" || wrap) },
+      stream,
+      trace,
+    );
+    trace.isLetGo = false;
+    return new Readable({
+      objectMode: true,
+      highWaterMark: 1,
+      read() {
+        items.next().then(
+          ({ done, value }) => {
+            if (done === true) return this.push(null);
+            trace.yielded.push(value);
+            this.push(wrap ? { wrapped: value.value } : value.value);
+          },
+          (error: Error) => this.destroy(error),
+        );
+      },
+      destroy(error, done) {
+        trace.isLetGo = true;
+        done(program.onReturn === "throws" ? sourceError : error);
+      },
+    });
+  },
+  subscription: (program, stream, trace) => {
+    const broker = memoryBroker();
+    void publish(broker, program, stream, trace);
+    return broker.subscribe("channel", { signal: stream.signal, from: "start" }).then((subscription) => {
+      trace.subscription = subscription;
+      return subscription;
+    });
+  },
+};
+
+/** Feeds a subscription: it can yield events alone, and never fails. */
+async function publish(broker: Broker, program: SourceProgram, stream: EventStream, trace: SourceTrace): Promise<void> {
+  for (const { kind, pause, n } of plan(program)) {
+    await wait(pause, stream.signal);
+    if (n > 200) await turn();
+    if (stream.signal.aborted) return;
+    const value = valueOf(kind, n);
+    const event = {
+      ...(typeof value === "object" && value !== null && !(value instanceof Uint8Array) ? value : { data: n }),
+      id: undefined,
+    };
+    trace.yielded.push({ kind: "event", value: { ...event, id: await broker.publish("channel", event) } });
+  }
+  await end({ ...program, end: program.end === "throws" ? "ends" : program.end }, stream, trace);
+  await broker.end("channel");
+}

@@ -1,0 +1,21 @@
+import type { EventEmitter } from "node:events";
+import { ServerResponse } from "node:http";
+import { Socket } from "node:net";
+
+/** Tells which events of `emitter` have more listeners than now, such as "ServerResponse drain". */
+export function watchListeners(emitter: EventEmitter): () => string[] {
+  const before = new Map(emitter.eventNames().map((name) => [name, emitter.listenerCount(name)]));
+  // Node's own: it waits for the rest of a body that nobody has read, and, to destroy a socket, for what was written to it;
+  // to destroy a pipelined response, for its socket, which may never come.
+  const isNodes = (name: string | symbol): boolean =>
+    name === "end" || (name === "finish" && emitter instanceof Socket) || (name === "socket" && isDestroyed(emitter));
+  return () =>
+    emitter
+      .eventNames()
+      .filter((name) => !isNodes(name) && emitter.listenerCount(name) > (before.get(name) ?? 0))
+      .map((name) => `${emitter.constructor.name} ${String(name)}`);
+}
+
+function isDestroyed(emitter: EventEmitter): boolean {
+  return emitter instanceof ServerResponse && emitter.destroyed;
+}

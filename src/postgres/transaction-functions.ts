@@ -39,7 +39,7 @@ export function transactionFunctions(s: string, bell: string, define: Define): s
         USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF (field IN ('event', 'comment') AND kind <> 'string')
-      OR (field = 'event' AND event ->> field ~ '[\\r\\n]')
+      OR (field = 'event' AND event ->> field ~ E'[\\r\\n]')
       OR (field = 'retry' AND (kind <> 'number' OR (event -> field)::text !~ '^[0-9]{1,15}$')) THEN
       RAISE EXCEPTION 'The event''s "%" is %; it must be % without a line break in "event".', field, event -> field,
         CASE field WHEN 'retry' THEN 'a whole number of milliseconds' ELSE 'a string' END
@@ -52,7 +52,7 @@ export function transactionFunctions(s: string, bell: string, define: Define): s
       USING ERRCODE = 'invalid_parameter_value';
   END IF;
   INSERT INTO ${s}.pending (name, payload)
-  SELECT replace(channel, '\\', '\\\\'), '{' || string_agg(CASE
+  SELECT replace(channel, chr(92), repeat(chr(92), 2)), '{' || string_agg(CASE
     WHEN f.key = 'data' AND json_typeof(f.value) = 'string' THEN '"text":' || f.value::text
     WHEN f.key = 'data' THEN '"json":' || to_json(f.value::text)::text
     WHEN f.key = 'retry' THEN '"retry":"' || f.value::text || '"'

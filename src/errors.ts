@@ -27,6 +27,8 @@ export type EventStreamErrorCode =
   | "ERR_INVALID_CHANNEL"
   /** The channel has been ended. */
   | "ERR_CHANNEL_ENDED"
+  /** The channel has a producer: only that, or `stop`, ends it. */
+  | "ERR_CHANNEL_PRODUCED"
   /** The broker has been closed. */
   | "ERR_BROKER_CLOSED"
   /** The broker's store could not be reached, or did not answer in time. */

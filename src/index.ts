@@ -1,4 +1,11 @@
-export type { Broker, HistoryOptions, PublishedEvent, SubscribeOptions } from "./broker/broker.js";
+export type {
+  Broker,
+  HistoryOptions,
+  ProduceOptions,
+  Production,
+  PublishedEvent,
+  SubscribeOptions,
+} from "./broker/broker.js";
 export { memoryBroker } from "./memory/memory-broker.js";
 export { EventStreamError } from "./errors.js";
 export { eventSource, type EventStreamSource } from "./event-source.js";

@@ -175,6 +175,8 @@ describe("the doors", () => {
       "type EventStreamItem",
       "type EventStreamSource",
       "type HistoryOptions",
+      "type ProduceOptions",
+      "type Production",
       "type PublishedEvent",
       "type ServerSentEvent",
       "type StreamSummary",

@@ -51,6 +51,46 @@ export type PublishedEvent<E extends ServerSentEvent = ServerSentEvent> =
   | (E extends unknown ? Readonly<Omit<E, "id">> & Pick<ServerSentEvent, "event"> & { readonly id: string } : never)
   | { readonly event: "gap"; readonly data: { readonly lastEventId: string | undefined }; readonly id?: undefined };
 
+/** What a producer's source gets. */
+export interface Producer {
+  /**
+   * Aborts when nothing that the source yields will be published any more: its reason is `"stopped"`, `"lost"`, or the
+   * error of an item that was refused. Pass it to everything that the source awaits.
+   */
+  readonly signal: AbortSignal;
+}
+
+/** How a production ended: its source did, `stop` or `close` ended it, or its lease ran out before it could be renewed. */
+export type Outcome = "completed" | "stopped" | "lost";
+
+/** A channel that is being filled by this process. */
+export interface Production {
+  /**
+   * How it ended. Rejects, with the error, only where the source failed or an item was refused; if nobody looks, that is
+   * no unhandled rejection.
+   */
+  readonly done: Promise<Outcome>;
+}
+
+/** How a channel is produced. */
+export interface ProduceOptions<E extends ServerSentEvent = ServerSentEvent> {
+  /**
+   * For how many milliseconds the channel stays this producer's without a sign of life, at least 1000. A process that
+   * stands still for longer, or cannot reach the store, has lost it; subscribers hear of a process that has died within this
+   * time plus two seconds. In memory nothing runs out.
+   *
+   * @default 15_000
+   */
+  readonly lease?: number | undefined;
+  /**
+   * What subscribers are told where the source fails: an event, `null` for none, or `undefined` for the default, which
+   * they also get where this function throws or its event is refused. It is not awaited.
+   *
+   * @default () => ({ event: "failed", data: "" })
+   */
+  readonly onError?: ((error: unknown) => E | null | undefined | void) | undefined;
+}
+
 /**
  * Channels of events, each a bounded log that any number of subscriptions read at their own pace.
  * `E` is the application's event type.
@@ -88,6 +128,9 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
   /**
    * Marks a channel as finished: subscriptions end after its last event, later ones replay and end,
    * and `publish` rejects, until the channel is forgotten. Ending twice is no error.
+   *
+   * @throws {EventStreamError} (as a rejection) `ERR_CHANNEL_PRODUCED` while the channel has a producer;
+   *   `ERR_INVALID_CHANNEL`, `ERR_BROKER_CLOSED`, `ERR_BROKER_UNAVAILABLE`
    */
   end(channel: string): Promise<void>;
 
@@ -107,4 +150,36 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
 
   /** Ends every subscription and lets go of everything the broker opened. Publishing and subscribing reject from then on. */
   close(): Promise<void>;
+}
+
+/** A broker that has `produce` and `stop`. */
+export interface ProducingBroker<E extends ServerSentEvent = ServerSentEvent> extends Broker<E> {
+  /**
+   * Fills a channel from a source that is to run once, in whatever process asks first: an LLM's answer, an export. Those
+   * who subscribe with `from: "start"` get all of it, whenever they come, from any process.
+   *
+   * `source` is called when the channel is claimed. Each item is published when the one before is stored; then the channel
+   * ends. Where the source fails, the subscribers get the event of `onError` and the end. Where its process dies, they get
+   * `{ event: "lost", data: "" }` and the end within `lease` plus two seconds. An application's own events should be
+   * called neither `lost` nor `failed`.
+   *
+   * While there is a producer, `publish` works for everybody; `end` and `publishAll` reject with `ERR_CHANNEL_PRODUCED`.
+   *
+   * @returns `undefined` where somebody else is, or was, the channel's producer, or the channel has ended: subscribe to it
+   * @throws {EventStreamError} (as a rejection) `ERR_INVALID_CHANNEL`, `ERR_INVALID_SOURCE`, `ERR_INVALID_OPTION`,
+   *   `ERR_BROKER_CLOSED`, `ERR_BROKER_UNAVAILABLE`
+   */
+  produce(
+    channel: string,
+    source: (producer: Producer) => AsyncIterable<E> | Iterable<E> | PromiseLike<AsyncIterable<E> | Iterable<E>>,
+    options?: ProduceOptions<E>,
+  ): Promise<Production | undefined>;
+
+  /**
+   * Ends a channel that is being produced, in whatever process: the producer's signal aborts within a second, and
+   * nothing that it yields later is published.
+   *
+   * @returns `true` if a producer was told; `false` if there is none, or it is over, or its lease has run out
+   */
+  stop(channel: string): Promise<boolean>;
 }

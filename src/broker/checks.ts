@@ -1,7 +1,7 @@
-import { EventStreamError, show } from "../errors.js";
+import { EventStreamError, show, unknownOption } from "../errors.js";
 import type { ServerSentEvent } from "../format/event.js";
 import { type AbortSource, lazySignalOf } from "../runtime/lazy-signal.js";
-import type { HistoryOptions, SubscribeOptions } from "./broker.js";
+import type { HistoryOptions, ProduceOptions, SubscribeOptions } from "./broker.js";
 
 /** How much of each channel is kept, checked and complete. */
 export interface History {
@@ -94,6 +94,63 @@ export function checkSubscribeOptions(options: SubscribeOptions = {}): Subscribe
     signal,
     onGap,
   };
+}
+
+/** How a channel is produced, checked and complete. */
+export interface ProduceSettings {
+  readonly lease: number;
+  readonly onError: ((error: unknown) => unknown) | undefined;
+}
+
+const shortestLease = 1000;
+const longestTimer = 2 ** 31 - 1;
+
+/**
+ * Checks the options of `produce` and fills in the defaults.
+ *
+ * @throws {EventStreamError} `ERR_INVALID_OPTION`, naming the option and its value
+ */
+export function checkProduceOptions(options: ProduceOptions = {}): ProduceSettings {
+  if (typeof options !== "object" || options === null)
+    invalid("options", options, "an object such as { lease: 15_000 }");
+  const { lease = 15_000, onError, ...unknown } = options;
+  const [stranger] = Object.keys(unknown);
+  if (stranger !== undefined) throw unknownOption("produce", stranger, "lease and onError");
+  if (!isCount(lease) || lease < shortestLease || lease > longestTimer)
+    invalid("lease", lease, `a whole number of milliseconds from ${shortestLease} to ${longestTimer}`);
+  if (onError !== undefined && typeof onError !== "function")
+    invalid("onError", onError, "a function that returns an event, null for none, or undefined for the default");
+  return { lease, onError };
+}
+
+/** @throws {EventStreamError} `ERR_INVALID_SOURCE` */
+export function checkProducerSource(source: unknown): void {
+  if (typeof source === "function") return;
+  throw new EventStreamError(
+    "ERR_INVALID_SOURCE",
+    `The source is ${show(source)}; produce needs a function that returns an iterable, for it is called only if the channel has no producer yet.`,
+  );
+}
+
+export function brokerClosed(): EventStreamError {
+  return new EventStreamError(
+    "ERR_BROKER_CLOSED",
+    "The broker has been closed; close it after everything that publishes or subscribes.",
+  );
+}
+
+export function channelEnded(channel: string): EventStreamError {
+  return new EventStreamError(
+    "ERR_CHANNEL_ENDED",
+    `The channel ${show(channel)} has been ended; publish to another one, such as one for each answer.`,
+  );
+}
+
+export function channelProduced(channel: string): EventStreamError {
+  return new EventStreamError(
+    "ERR_CHANNEL_PRODUCED",
+    `The channel ${show(channel)} has a producer, which ends it; call stop() to end both.`,
+  );
 }
 
 /** What a subscriber gets in place of events that are missing after `lastEventId`. */

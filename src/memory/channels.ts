@@ -55,7 +55,7 @@ export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
 
   /** The log of `channel` for a subscription, which releases it. */
   acquire(channel: string): Log {
-    const log = this.#open(channel);
+    const log = this.open(channel);
     log.subscriptions += 1;
     return log;
   }
@@ -74,7 +74,7 @@ export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
   }
 
   /** The log of `channel`, begun if there is none. */
-  #open(channel: string): Log {
+  open(channel: string): Log {
     let log = this.#logs.get(channel);
     if (log === undefined) {
       log = new Log(this.#history, this.forgottenUpTo);
@@ -86,7 +86,7 @@ export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
 
   /** @returns the event's id */
   append(channel: string, parts: EventParts): string {
-    const log = this.#open(channel);
+    const log = this.open(channel);
     const sequence = this.sequence + 1;
     const id = `${this.#prefix}${sequence}`;
     const entry = { sequence, at: performance.now(), event: publishedEvent(id, parts) };
@@ -96,7 +96,7 @@ export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
   }
 
   end(channel: string): void {
-    const log = this.#open(channel);
+    const log = this.open(channel);
     log.isEnded = true;
     log.touched = performance.now();
     log.wake();
@@ -125,7 +125,7 @@ export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
     for (const [channel, log] of this.#logs) {
       log.expire(now);
       // Clients that drop now and come back find their place, however long the channel has been idle.
-      if (log.isWatched) log.touched = now;
+      if (log.isInUse) log.touched = now;
       else if (now - log.touched >= this.#history.maxAge) this.#forget(channel, log);
     }
   };

@@ -25,7 +25,7 @@ export class LogCursor implements Cursor<Entry> {
     this.#logs = logs;
     this.#channel = channel;
     this.#log = logs.acquire(channel);
-    this.#after = place === "now" ? logs.sequence : place === "start" ? this.#log.lostUpTo : place;
+    this.#after = place === "now" ? logs.sequence : place === "start" ? this.#log.start : place;
   }
 
   peek(): Entry | "gap" | "end" | undefined {

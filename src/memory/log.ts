@@ -9,6 +9,14 @@ export interface Entry {
   readonly event: PublishedEvent;
 }
 
+/** Who produces a channel, or did. */
+export interface Claim {
+  readonly token: string;
+  state: "live" | "ended" | "stopped";
+  /** Tells the producer that it has been stopped. */
+  wake?: (() => void) | undefined;
+}
+
 /**
  * The bounded log of one channel. It knows nobody but those who wait at its end: a reader that lags
  * costs it nothing, and one that is dropped leaves nothing behind.
@@ -17,6 +25,7 @@ export class Log {
   isEnded = false;
   /** Whether the broker has forgotten it: what comes to the channel from then on goes to another log. */
   isForgotten = false;
+  claim: Claim | undefined;
   /** How many subscriptions there are to the channel. One that is dropped, not ended, counts for ever. */
   subscriptions = 0;
   /** When it was last used: from then on its age counts. */
@@ -42,8 +51,9 @@ export class Log {
     this.last = floor;
   }
 
-  get isWatched(): boolean {
-    return this.#waiting.size > 0;
+  /** Whether somebody waits for what comes to it, or brings it. */
+  get isInUse(): boolean {
+    return this.#waiting.size > 0 || this.claim?.state === "live";
   }
 
   wait(waiter: Waiter): void {
@@ -66,9 +76,9 @@ export class Log {
     this.touched = entry.at;
     this.last = entry.sequence;
     this.#entries.push(entry);
-    const isWatched = this.isWatched;
+    const isAwaited = this.#waiting.size > 0;
     this.wake();
-    if (isWatched) this.#trimSoon();
+    if (isAwaited) this.#trimSoon();
     this.#trim();
   }
 
@@ -111,6 +121,11 @@ export class Log {
     }
   }
 
+  /** The place before everything that is held; before everything there was, where a producer's subscribers must hear of a beginning that is missing. */
+  get start(): number {
+    return this.claim === undefined ? this.lostUpTo : this.#floor;
+  }
+
   /** Up to which sequence entries are missing by now. */
   get lostUpTo(): number {
     this.expire(performance.now());
@@ -124,7 +139,7 @@ export class Log {
 
   /** Whether there has never been anything in it: forgetting it loses nothing. */
   get isBlank(): boolean {
-    return !this.isEnded && this.last === this.#floor;
+    return !this.isEnded && this.claim === undefined && this.last === this.#floor;
   }
 
   /** Whether `sequence` is a place in this log: an entry that is held, or one that may have been and has left. */

@@ -1,10 +1,28 @@
-import { EventStreamError, show, unknownOption } from "../errors.js";
-import type { ServerSentEvent } from "../format/event.js";
-import { checkChannel, checkChannels, checkHistory, checkSubscribeOptions } from "../broker/checks.js";
-import type { Broker, HistoryOptions, PublishedEvent, SubscribeOptions } from "../broker/broker.js";
-import { Channels } from "./channels.js";
+import type {
+  HistoryOptions,
+  ProduceOptions,
+  Producer,
+  ProducingBroker,
+  Production,
+  PublishedEvent,
+  SubscribeOptions,
+} from "../broker/broker.js";
+import {
+  brokerClosed,
+  channelEnded,
+  channelProduced,
+  checkChannel,
+  checkChannels,
+  checkHistory,
+  checkSubscribeOptions,
+} from "../broker/checks.js";
+import { Producers } from "../broker/producers.js";
 import { publishAll } from "../broker/publish-all.js";
 import { encodeForPublishing } from "../broker/published-event.js";
+import { EventStreamError, show, unknownOption } from "../errors.js";
+import type { ServerSentEvent } from "../format/event.js";
+import { Channels } from "./channels.js";
+import { ChannelClaims } from "./claims.js";
 
 /**
  * A broker for one process: its channels live in memory and go with it. A client that comes back
@@ -15,7 +33,7 @@ import { encodeForPublishing } from "../broker/published-event.js";
  */
 export function memoryBroker<E extends ServerSentEvent = ServerSentEvent>(
   options: { readonly history?: HistoryOptions | undefined } = {},
-): Broker<E> {
+): ProducingBroker<E> {
   if (typeof options !== "object" || options === null) {
     throw new EventStreamError(
       "ERR_INVALID_OPTION",
@@ -30,24 +48,21 @@ export function memoryBroker<E extends ServerSentEvent = ServerSentEvent>(
   return new MemoryBroker<E>(new Channels(checkHistory(history)));
 }
 
-class MemoryBroker<E extends ServerSentEvent> implements Broker<E> {
+class MemoryBroker<E extends ServerSentEvent> implements ProducingBroker<E> {
   readonly #logs: Channels;
+  readonly #producers: Producers<E>;
   #isClosed = false;
 
   constructor(logs: Channels) {
     this.#logs = logs;
+    this.#producers = new Producers(new ChannelClaims(logs));
   }
 
   async publish(channel: string, event: E): Promise<string> {
     checkChannel(channel);
     const parts = encodeForPublishing(event);
     const logs = this.#open();
-    if (logs.get(channel)?.isEnded === true) {
-      throw new EventStreamError(
-        "ERR_CHANNEL_ENDED",
-        `The channel ${show(channel)} has been ended; publish to another one, such as one for each answer.`,
-      );
-    }
+    if (logs.get(channel)?.isEnded === true) throw channelEnded(channel);
     return logs.append(channel, parts);
   }
 
@@ -56,7 +71,10 @@ class MemoryBroker<E extends ServerSentEvent> implements Broker<E> {
   }
 
   async end(channel: string): Promise<void> {
-    this.#open().end(checkChannel(channel));
+    checkChannel(channel);
+    const logs = this.#open();
+    if (logs.get(channel)?.claim?.state === "live") throw channelProduced(channel);
+    logs.end(channel);
   }
 
   async subscribe(
@@ -68,19 +86,27 @@ class MemoryBroker<E extends ServerSentEvent> implements Broker<E> {
     return this.#open().subscribe(names, settings) as AsyncIterable<PublishedEvent> as AsyncIterable<PublishedEvent<E>>;
   }
 
+  produce(
+    channel: string,
+    source: (producer: Producer) => unknown,
+    options?: ProduceOptions<E>,
+  ): Promise<Production | undefined> {
+    return this.#producers.produce(channel, source, options);
+  }
+
+  stop(channel: string): Promise<boolean> {
+    return this.#producers.stop(channel);
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
-    // Who waits is woken first, for what has just been published.
-    await Promise.resolve();
+    // Also lets those that wait have what has just been published.
+    await this.#producers.close();
     this.#logs.close();
   }
 
   #open(): Channels {
-    if (this.#isClosed)
-      throw new EventStreamError(
-        "ERR_BROKER_CLOSED",
-        "The broker has been closed; close it after everything that publishes or subscribes.",
-      );
+    if (this.#isClosed) throw brokerClosed();
     return this.#logs;
   }
 }

@@ -1,4 +1,4 @@
-import { backOff } from "./backoff.js";
+import { backOff } from "../runtime/backoff.js";
 
 /** Works through what it is given, several things at a time and never the same twice at once, until it is done. */
 export class Backlog<T> {

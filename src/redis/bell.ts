@@ -1,5 +1,5 @@
 import type { EventStreamError } from "../errors.js";
-import { backOff } from "./backoff.js";
+import { backOff } from "../runtime/backoff.js";
 import type { Redis } from "./client.js";
 import { explain, isFinal, unavailable } from "./failure.js";
 import { Line } from "./line.js";

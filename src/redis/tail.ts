@@ -1,6 +1,6 @@
 import type { Waiter } from "../source/feed.js";
 import type { EventStreamError } from "../errors.js";
-import { backOff } from "./backoff.js";
+import { backOff } from "../runtime/backoff.js";
 import { before, compareIds, type Entry, isUnbroken, origin, type Position, timeOf } from "./entry.js";
 import type { Page, Store } from "./store.js";
 

@@ -1,5 +1,5 @@
 import type { Request, Response } from "express";
-import { announce } from "./diagnostics.js";
+import { announce } from "../runtime/diagnostics.js";
 import type { HandlerResult } from "./handler-result.js";
 import type { EventStream } from "../source/event-stream.js";
 import type { CloseReason, Settings, StreamSummary } from "../options.js";

@@ -1,6 +1,6 @@
 import { AsyncResource } from "node:async_hooks";
 import type { Request, Response } from "express";
-import { announce } from "./diagnostics.js";
+import { announce } from "../runtime/diagnostics.js";
 import { headersSent, nothingReturned } from "../errors.js";
 import { type EventStream, LiveEventStream } from "../source/event-stream.js";
 import type { HandlerResult } from "./handler-result.js";

@@ -1,0 +1,150 @@
+import type { HistoryOptions, ServerSentEvent } from "express-event-source";
+import { describe, expect, it, onTestFinished } from "vitest";
+import type { ProducingBroker } from "../../src/broker/broker.js";
+import { deferred } from "../support/deferred.js";
+import { read } from "./contract.js";
+
+/** Two brokers on one store, as in two processes. */
+export interface SharedStore {
+  readonly producing: ProducingBroker;
+  readonly other: ProducingBroker;
+  /** Takes the store away from the producing broker, and from nobody else. */
+  cut(): void | Promise<void>;
+  restore(): void | Promise<void>;
+}
+
+const lease = 1_000;
+/** What DESIGN.md allows, and time for a busy machine. */
+const limit = lease + 2_000 + 7_000;
+
+/** What is promised where a store is shared by processes, one of which may die or be cut off. */
+export function lostContract(share: (history?: HistoryOptions) => Promise<SharedStore>): void {
+  const open = async (history?: HistoryOptions): Promise<SharedStore> => {
+    const store = await share(history);
+    onTestFinished(async () => {
+      await store.restore();
+      await Promise.all([store.producing.close(), store.other.close()]);
+    });
+    return store;
+  };
+
+  /** Says "first", then waits for `gate` or its signal, then says "second". */
+  function haltingSource() {
+    const gate = deferred();
+    const heard = deferred<unknown>();
+    async function* source({ signal }: { signal: AbortSignal }): AsyncGenerator<ServerSentEvent> {
+      signal.addEventListener("abort", () => heard.resolve(signal.reason));
+      yield { data: "first" };
+      await gate.promise;
+      yield { data: "second" };
+    }
+    return { source, gate, reason: heard.promise };
+  }
+
+  const names = async (broker: ProducingBroker): Promise<unknown[]> => {
+    const events = await (await read(broker, "a", { from: "start" })).rest();
+    return events.map(({ event, data }) => event ?? data);
+  };
+
+  describe("two processes", { timeout: 30_000 }, () => {
+    it("have one producer between them", async () => {
+      const { producing, other } = await open();
+      const gate = deferred();
+      const runs = await Promise.all(
+        Array.from({ length: 20 }, (_, n) =>
+          (n % 2 === 0 ? producing : other).produce("a", async function* () {
+            yield { data: "once" };
+            await gate.promise;
+          }),
+        ),
+      );
+      gate.resolve();
+      const held = runs.filter((run) => run !== undefined);
+      expect(held.length).toBe(1);
+      expect(await held[0]?.done).toBe("completed");
+      expect(await names(other)).toEqual(["once"]);
+    });
+
+    it("stop each other's producers", async () => {
+      const { producing, other } = await open();
+      const { source, reason } = haltingSource();
+      const run = await producing.produce("a", source);
+      const reader = await read(other, "a", { from: "start" });
+      await reader.take(1);
+      expect(await other.stop("a")).toBe(true);
+      expect(await reason).toBe("stopped");
+      expect(await run?.done).toBe("stopped");
+      expect(await reader.rest()).toEqual([]);
+      expect(await other.stop("a")).toBe(false);
+    });
+
+    it("see a producer through a silence of several leases", async () => {
+      const { producing, other } = await open();
+      const { source, gate } = haltingSource();
+      const run = await producing.produce("a", source, { lease });
+      const everything = names(other);
+      await new Promise((resolve) => setTimeout(resolve, 2.5 * lease));
+      expect(await other.produce("a", () => [])).toBeUndefined();
+      gate.resolve();
+      expect(await run?.done).toBe("completed");
+      expect(await everything).toEqual(["first", "second"]);
+    });
+  });
+
+  describe("a producer that is cut off for longer than its lease", { timeout: 30_000 }, () => {
+    it("is lost: one `lost` and the end, however many wait for it; it writes nothing more", async () => {
+      const store = await open();
+      const { producing, other } = store;
+      const { source, gate, reason } = haltingSource();
+      const run = await producing.produce("a", source, { lease });
+      const first = await read(other, "a", { from: "start" });
+      await first.take(1);
+      const waiting = Array.from({ length: 5 }, () => names(other));
+      const begun = performance.now();
+      await store.cut();
+      for (const answer of [(await first.rest()).map(({ event }) => event), ...(await Promise.all(waiting))])
+        expect(answer.filter((each) => each !== "first")).toEqual(["lost"]);
+      expect(performance.now() - begun).toBeLessThan(limit);
+      expect(await reason).toBe("lost");
+      expect(await run?.done).toBe("lost");
+      await store.restore();
+      gate.resolve();
+      expect(await other.stop("a")).toBe(false);
+      expect(await other.produce("a", () => [])).toBeUndefined();
+      expect(await names(other)).toEqual(["first", "lost"]);
+    });
+
+    it("is lost for those who come later, too, where nobody was there to notice", async () => {
+      const store = await open();
+      const { source } = haltingSource();
+      const run = await store.producing.produce("a", source, { lease });
+      await (await read(store.other, "a", { from: "start" })).take(1).then(() => store.cut());
+      expect(await run?.done).toBe("lost");
+      expect(await names(store.other)).toEqual(["first", "lost"]);
+    });
+  });
+
+  describe("a producer that is cut off for less than its lease", { timeout: 30_000 }, () => {
+    it("goes on, and each of its events is stored once", async () => {
+      const store = await open();
+      const items = deferred();
+      const run = await store.producing.produce(
+        "a",
+        async function* () {
+          yield { data: 0 };
+          await items.promise;
+          for (let data = 1; data < 100; data++) yield { data };
+        },
+        { lease: 10_000 },
+      );
+      const everything = names(store.other);
+      await (await read(store.other, "a", { from: "start" })).take(1);
+      items.resolve();
+      await store.cut();
+      await new Promise((resolve) => setTimeout(resolve, 700));
+      await store.restore();
+      expect(await run?.done).toBe("completed");
+      expect(await everything).toEqual(Array.from({ length: 100 }, (_, n) => n));
+    });
+  });
+}

@@ -6,7 +6,7 @@ export type {
   PublishedEvent,
   SubscribeOptions,
 } from "./broker/broker.js";
-export { memoryBroker } from "./memory/memory-broker.js";
+export { memoryBroker, type MemoryBrokerOptions } from "./memory/memory-broker.js";
 export { EventStreamError } from "./errors.js";
 export { eventSource, type EventStreamSource } from "./event-source.js";
 export type { EventStream } from "./source/event-stream.js";

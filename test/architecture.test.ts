@@ -175,6 +175,7 @@ describe("the doors", () => {
       "type EventStreamItem",
       "type EventStreamSource",
       "type HistoryOptions",
+      "type MemoryBrokerOptions",
       "type ProduceOptions",
       "type Production",
       "type PublishedEvent",

@@ -24,6 +24,12 @@ import type { ServerSentEvent } from "../format/event.js";
 import { Channels } from "./channels.js";
 import { ChannelClaims } from "./claims.js";
 
+/** How a `memoryBroker` is made. */
+export interface MemoryBrokerOptions {
+  /** How much of each channel is kept for clients that come back. */
+  readonly history?: HistoryOptions | undefined;
+}
+
 /**
  * A broker for one process: its channels live in memory and go with it. A client that comes back
  * after a restart gets a `gap`, and what was published since.
@@ -32,7 +38,7 @@ import { ChannelClaims } from "./claims.js";
  * @example const broker = memoryBroker<Message>({ history: { maxEvents: 200 } });
  */
 export function memoryBroker<E extends ServerSentEvent = ServerSentEvent>(
-  options: { readonly history?: HistoryOptions | undefined } = {},
+  options: MemoryBrokerOptions = {},
 ): ProducingBroker<E> {
   if (typeof options !== "object" || options === null) {
     throw new EventStreamError(

@@ -18,6 +18,7 @@ export function page(): Router {
     .use(express.static(folder("public")))
     .use("/vendor/uplot", express.static(folder("../../node_modules/uplot/dist")))
     .use("/vendor/eventsource-parser", express.static(folder("../../node_modules/eventsource-parser/dist")))
+    .get("/README.md", (_req, res) => res.type("text/plain").sendFile(folder("../../README.md")))
     .use(
       "/code",
       express.static(folder("panels"), {

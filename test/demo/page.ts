@@ -28,14 +28,37 @@ export function pageTests(visit: Visitor): void {
     expect(await focused()).toBe("Skip to the first panel");
     await page.keyboard.press("Enter");
     await page.keyboard.press("Tab");
-    expect(await focused()).toBe("Start");
-    expect(await page.evaluate(() => getComputedStyle(document.activeElement as Element).outlineStyle)).toBe("solid");
-    await page.keyboard.press("Enter");
-    await page.waitForSelector("#numbers .numbers li");
     expect(await focused()).toBe("Stop");
+    expect(await page.evaluate(() => getComputedStyle(document.activeElement as Element).outlineStyle)).toBe("solid");
     await page.keyboard.press("Space");
     expect(await focused()).toBe("Start");
     expect(await page.getAttribute("#numbers", "data-state")).toBe("idle");
+    await page.keyboard.press("Enter");
+    await page.waitForSelector("#numbers .numbers li");
+    expect(await focused()).toBe("Stop");
+    check();
+  });
+
+  test("shows its install command and leads to the README", async (context) => {
+    const { expect } = context;
+    const { page, check } = await visit(context);
+    expect(await textOf(page, ".install")()).toContain("npm install express-event-source express");
+    const readme = await page.evaluate(async () => {
+      const link = document.querySelector<HTMLAnchorElement>(".install a");
+      return (await fetch(link?.href ?? "")).text();
+    });
+    expect(readme).toBe(await readFile(new URL("../../README.md", import.meta.url), "utf8"));
+    check();
+  });
+
+  test("does not stretch a panel beside one that shows its code", async (context) => {
+    const { expect } = context;
+    const { page, check } = await visit(context, { viewport: { width: 1280, height: 900 } });
+    const height = () => page.$eval("#numbers", (panel) => panel.getBoundingClientRect().height);
+    const before = await height();
+    await page.click("#ping .code summary");
+    await page.waitForSelector("#ping .code code:not(:empty)");
+    expect(await height()).toBeLessThanOrEqual(before);
     check();
   });
 
@@ -43,7 +66,7 @@ export function pageTests(visit: Visitor): void {
     const { expect } = context;
     const { page } = await visit(context);
     const nameless = await page.$$eval(
-      "button, input, select, textarea, a, [tabindex], [role=log], [role=region]",
+      "button, input, select, textarea, a, [tabindex], [aria-live], [role=region]",
       (found) =>
         found
           .filter((one) => {

@@ -4,10 +4,9 @@ import { patiently, textOf, type Visitor } from "./visit.js";
 const cut = /ERR_INCOMPLETE_CHUNKED_ENCODING/;
 
 export function streamTests(visit: Visitor): void {
-  test("numbers arrive, and a named event ends them", async (context) => {
+  test("numbers arrive by themselves when the page opens, and a named event ends them", async (context) => {
     const { expect } = context;
     const { page, requests, check } = await visit(context);
-    await page.click("#numbers button");
     await expect.poll(textOf(page, "#numbers .numbers"), patiently).toBe("12345done: 1 to 5");
     const wire = await textOf(page, "#numbers .wire pre")();
     expect(wire).toContain('→ GET /numbers\n← 200 OK\nid: 1\ndata: {"n":1}\n\nid: 2\n');
@@ -60,11 +59,23 @@ export function streamTests(visit: Visitor): void {
     check();
   });
 
+  test("Start three more leaves nothing waiting for a connection", async (context) => {
+    const { expect } = context;
+    const { page, check } = await visit(context);
+    await page.waitForSelector("#numbers[data-state=open]");
+    await page.click("#start-more");
+    for (const id of ["tokens", "resume", "prices"]) await page.waitForSelector(`#${id}[data-state=open]`);
+    expect(await page.$$("[data-state=waiting]")).toEqual([]);
+    expect(await textOf(page, "#connections")()).toContain("of the browser’s 6");
+    check();
+  });
+
   test("a stream too many waits until another gives its connection back", async (context) => {
     const { expect } = context;
     const { page, check } = await visit(context);
+    await page.click("#numbers [data-toggle] >> text=Stop");
     for (const id of ["ping", "prices", "trouble"]) await page.click(`#${id} [data-toggle]`);
-    await expect.poll(textOf(page, "#connections"), patiently).toContain("5 of 6");
+    await expect.poll(textOf(page, "#connections"), patiently).toContain("5 of the browser");
     await page.click("#chat [data-toggle]");
     expect(await page.getAttribute("#chat", "data-state")).toBe("waiting");
     await page.click("#trouble [data-toggle]");

@@ -18,8 +18,13 @@ for (const [id, start] of Object.entries({ numbers, ping, tokens, resume, prices
 
 for (const list of document.querySelectorAll("[data-follow]")) follow(list);
 
-document.getElementById("first-four").onclick = () => {
-  for (const id of ["numbers", "ping", "tokens", "resume"]) {
+// The page lives at once: with the numbers, or with what a second tab was opened for.
+const [, first = "numbers"] = /^#(prices|answer)\b/.exec(location.hash) ?? [];
+if (!panels[first].isOn) panels[first].find("[data-toggle]").click();
+
+// Each of these takes one connection, so that with the numbers nothing has to wait for a free one.
+document.getElementById("start-more").onclick = () => {
+  for (const id of ["tokens", "resume", "prices"]) {
     if (!panels[id].isOn) panels[id].find("[data-toggle]").click();
   }
 };

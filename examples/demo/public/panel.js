@@ -48,7 +48,7 @@ export class Panel {
     return this.#section.querySelector(selector);
   }
 
-  /** One of: idle, waiting, open, reconnecting, stopped, ended. */
+  /** One of: idle, connecting, waiting, open, reconnecting, stopped, ended. */
   set state(state) {
     this.#section.dataset.state = state;
     this.#state.textContent = state === "waiting" ? "waits for a free connection" : state;
@@ -65,7 +65,7 @@ export class Panel {
   }
 
   get isOn() {
-    return ["waiting", "open", "reconnecting"].includes(this.state);
+    return ["connecting", "waiting", "open", "reconnecting"].includes(this.state);
   }
 
   /** Calls `pressed` when the button is pressed, unless it is shown as disabled. */
@@ -109,8 +109,10 @@ export class Panel {
     this.close();
     this.wire.clear();
     const opening = (this.#opening = new AbortController());
-    this.state = "waiting";
+    this.state = "connecting";
     await isListening;
+    if (opening.signal.aborted) return undefined;
+    this.state = "waiting";
     const giveBack = await takeConnection(opening.signal).catch(() => undefined);
     if (opening.signal.aborted) giveBack?.();
     else this.#giveBack = giveBack;

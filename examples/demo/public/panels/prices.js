@@ -1,4 +1,5 @@
 import uPlot from "/vendor/uplot/uPlot.esm.js";
+import { element } from "../panel.js";
 
 const names = ["Ash", "Birch", "Cedar"];
 const kept = 480;
@@ -18,7 +19,9 @@ export function prices(panel) {
     isDrawing = false;
     chart ??= plot(place);
     chart.setData([times, ...series]);
-    latest.textContent = names.map((name, index) => `${name} ${series[index].at(-1).toFixed(2)}`).join("   ");
+    latest.replaceChildren(
+      ...names.map((name, index) => element("li", `${name} ${series[index].at(-1).toFixed(2)}`, `series-${index + 1}`)),
+    );
   }
 
   panel.onToggle(() => {

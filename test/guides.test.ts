@@ -56,6 +56,14 @@ const proofs: Record<string, Record<string, (ask: Ask) => Promise<void>>> = {
       expect((await ask("/time", { enough: "\n\n" })).text).toMatch(/^data: \d+\n\n$/);
     },
   },
+  postgres: {
+    "In your own transaction": async (ask) => {
+      expect((await ask("/orders", json({ item: "tea", price: 0 }))).status).toBe(500);
+      expect((await ask("/orders", json({ item: "cake", price: 3 }))).status).toBe(201);
+      const { text } = await ask("/orders", { enough: "\n\n" });
+      expect(text).toMatch(/^id: .*\nevent: ordered\ndata: {"item":"cake"}\n\n$/);
+    },
+  },
   proxies: {
     Compression: async (ask) => {
       expect((await ask("/compressed")).text).toBe("data: text\n\n");
@@ -68,7 +76,7 @@ const proofs: Record<string, Record<string, (ask: Ask) => Promise<void>>> = {
 };
 
 /** Sections that are only compiled (they need a server that is not here), or run in a test of their own below. */
-const elsewhere: Record<string, string[]> = { redis: ["Use"], testing: ["Vitest"] };
+const elsewhere: Record<string, string[]> = { redis: ["Use"], postgres: ["Use"], testing: ["Vitest"] };
 
 // A compiler that reads the types of Redis, Vitest and Express takes its time.
 test("the samples compile as they stand", { timeout: 120_000 }, () => {
@@ -97,7 +105,8 @@ describe.each(guides.map((guide) => [guide.file, guide] as const))("%s", (_, gui
     expect(proven.sort()).toEqual([...guide.programs.keys()].sort());
   });
 
-  test.for(Object.entries(proofs[topic] ?? {}))("%s", async ([section, prove]) => {
+  // An embedded Postgres takes some seconds to begin.
+  test.for(Object.entries(proofs[topic] ?? {}))("%s", { timeout: 90_000 }, async ([section, prove]) => {
     await prove((await start(guide.programs.get(section))).ask);
   });
 });
@@ -124,12 +133,13 @@ describe("what the guides say", () => {
     expect(vi.mocked(console.log).mock.calls).toContainEqual(["token", '{"word":"blue?"}']);
   });
 
-  test("redis: its options are all there", () => {
-    const declared = /interface RedisBrokerOptions {([^]*?)\n}/
-      .exec(read("src/redis/redis-broker.ts"))?.[1]
-      ?.match(/(?<=readonly )\w+/g);
-    const shown = guideOf("redis").rows("## Options");
-    expect(shown.map(([name]) => name?.replaceAll("`", ""))).toEqual(declared);
+  test.each([
+    ["redis", "src/redis/redis-broker.ts", "RedisBrokerOptions"],
+    ["postgres", "src/postgres/options.ts", "PostgresBrokerOptions"],
+  ])("%s: its options are all there", (topic, file, name) => {
+    const declared = new RegExp(`interface ${name} {([^]*?)\\n}`).exec(read(file))?.[1];
+    const shown = guideOf(topic).rows("## Options");
+    expect(shown.map(([option]) => option?.replaceAll("`", ""))).toEqual(declared?.match(/(?<=^ {2}readonly )\w+/gm));
   });
 
   test.each(["nginx.conf", "haproxy.cfg", "Caddyfile"])("proxies: %s is shown as it is tested", (file) => {

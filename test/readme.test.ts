@@ -149,25 +149,29 @@ describe("what it says of the code", () => {
   test("the signatures are those of the library", { timeout: 120_000 }, () => {
     const { code } = sampleOf("signatures");
     const types = [...new Set(code.match(/\b[A-Z]\w+/g))].filter(
-      (name) => !/^(RequestHandler|RedisBrokerOptions)$/.test(name),
+      (name) => !/^(RequestHandler|RedisBrokerOptions|PostgresBroker\w*)$/.test(name),
     );
     const names = [...code.matchAll(/declare function (\w+)/g)].map(([, name]) => name);
     const check = `
       import type { RequestHandler } from "express";
       import type { ${types.filter((name) => !["Exclude", "Promise"].includes(name)).join(", ")} } from "express-event-source";
       import type { RedisBrokerOptions } from "express-event-source/redis";
+      import type { PostgresBroker, PostgresBrokerOptions } from "express-event-source/postgres";
       import * as library from "express-event-source";
       import { redisBroker as itsRedisBroker } from "express-event-source/redis";
+      import { postgresBroker as itsPostgresBroker } from "express-event-source/postgres";
       ${code}
       ${names
         .map((name) => {
-          const its = name === "redisBroker" ? "itsRedisBroker" : `library.${name}`;
+          const its = /redis|postgres/.test(name ?? "")
+            ? `its${name?.[0]?.toUpperCase()}${name?.slice(1)}`
+            : `library.${name}`;
           return `export const ${name}AsShown: typeof ${name} = ${its};`;
         })
         .join("\n")}`;
     expect(problemsOf(new Map([["signatures", { code: check, isTyped: true }]]))).toBe("");
     expect(names.sort()).toEqual(
-      [...Object.keys(library).filter((name) => name !== "EventStreamError"), "redisBroker"].sort(),
+      [...Object.keys(library).filter((name) => name !== "EventStreamError"), "redisBroker", "postgresBroker"].sort(),
     );
   });
 

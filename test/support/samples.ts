@@ -3,6 +3,7 @@ import type { Server as HttpServer } from "node:http";
 import { type AddressInfo, Server } from "node:net";
 import type { Express } from "express";
 import * as library from "express-event-source";
+import * as postgres from "express-event-source/postgres";
 import * as redis from "express-event-source/redis";
 import ts from "typescript";
 import { afterEach, beforeEach, vi } from "vitest";
@@ -53,7 +54,11 @@ export function syntaxErrors(code: string): string[] {
 }
 
 const AsyncFunction = (async () => {}).constructor as FunctionConstructor;
-const own: Record<string, object> = { "express-event-source": library, "express-event-source/redis": redis };
+const own: Record<string, object> = {
+  "express-event-source": library,
+  "express-event-source/redis": redis,
+  "express-event-source/postgres": postgres,
+};
 
 /**
  * Runs TypeScript or JavaScript; its imports are loaded before, other names that it needs are in `globals`. Resolves with

@@ -1,5 +1,6 @@
 /** Hosts that call an Express application without a socket of their own: finite streams work, and errors reach `next`. */
 import assert from "node:assert/strict";
+import { EventEmitter } from "node:events";
 import { test } from "node:test";
 import { configure } from "@codegenie/serverless-express";
 import express from "express";
@@ -58,10 +59,6 @@ const lambdaEvent = (path) => ({
 const text = ({ body, isBase64Encoded }) => (isBase64Encoded ? Buffer.from(body, "base64").toString() : body);
 
 const hosts = {
-  "light-my-request": (app) => async (path) => {
-    const { statusCode, payload } = await inject(app, { method: "GET", url: path });
-    return { status: statusCode, body: payload };
-  },
   "serverless-http": (app) => {
     const handler = serverless(app);
     return async (path) => {
@@ -78,10 +75,14 @@ const hosts = {
   },
   "node-mocks-http": (app) => (path) =>
     new Promise((resolve) => {
-      const { req, res } = mocks.createMocks({ method: "GET", url: path }, { eventEmitter: undefined });
+      const { req, res } = mocks.createMocks({ method: "GET", url: path }, { eventEmitter: EventEmitter });
       res.on("end", () => resolve({ status: res.statusCode, body: res._getData() }));
       app(req, res);
     }),
+  "light-my-request": (app) => async (path) => {
+    const { statusCode, payload } = await inject(app, { method: "GET", url: path });
+    return { status: statusCode, body: payload };
+  },
 };
 
 for (const [name, host] of Object.entries(hosts)) {

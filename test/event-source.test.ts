@@ -11,9 +11,9 @@ import {
 } from "express-event-source";
 import request from "supertest";
 import { describe, expect, it, vi } from "vitest";
-import { deferred } from "./support/deferred.js";
 import { RawClient } from "./support/raw-client.js";
 import { serve } from "./support/server.js";
+import { Gate } from "./support/stage.js";
 
 // The package has no types of its own; those of Express 5 will do.
 const express4 = createRequire(import.meta.url)("express4") as typeof express;
@@ -166,27 +166,27 @@ describe.each([
 
   it("resolves the handler's promise when the stream has ended", async () => {
     const order: string[] = [];
-    const gate = deferred();
-    const ended = deferred();
+    const gate = new Gate();
+    const ended = new Gate();
     const app = createApp();
     app.get("/", async (req, res, next) => {
       await eventSource(
         async function* () {
           yield 1;
-          await gate.promise;
+          await gate.opened;
           order.push("source");
         },
         { onClose: () => void order.push("onClose") },
       )(req, res, next);
       order.push("handler");
-      ended.resolve();
+      ended.open();
     });
     const { port } = await serve(app);
     const client = new RawClient(port).request("GET", "/");
     await client.until("data: 1");
     expect(order).toEqual([]);
-    gate.resolve();
-    await ended.promise;
+    gate.open();
+    await ended.opened;
     expect(order).toEqual(["source", "onClose", "handler"]);
   });
 
@@ -241,13 +241,13 @@ describe("HEAD", () => {
 
 describe("what a source gets with each request", () => {
   it("can be spread and taken apart", async () => {
-    const seen = deferred<EventStream>();
+    const seen = new Gate<EventStream>();
     const { url } = await streaming((_req, stream) => {
-      seen.resolve({ ...stream });
+      seen.open({ ...stream });
       return [1];
     });
     await (await fetch(url)).text();
-    const stream = await seen.promise;
+    const stream = await seen.opened;
     expect(Object.keys(stream).sort()).toEqual(["lastEventId", "response", "shutdown", "signal"]);
     expect(stream.signal).toBeInstanceOf(AbortSignal);
     expect(stream.shutdown.aborted).toBe(false);
@@ -358,18 +358,18 @@ describe("options for the events", () => {
   it.each(["\n", "\r\n", "\r"] as const)(
     "lineEnding %j holds for every frame, retry and pings included",
     async (lineEnding) => {
-      const gate = deferred();
+      const gate = new Gate();
       const { port } = await streaming(
         async function* () {
           yield { id: 1, data: "a\nb\r\nc\rd" };
-          await gate.promise;
+          await gate.opened;
           yield "last";
         },
         { lineEnding, retry: 5, pingInterval: 5, ping: () => ({ comment: "ping\npong", event: "p" }) },
       );
       const client = new RawClient(port).request("GET", "/");
       await client.until("pong");
-      gate.resolve();
+      gate.open();
       await client.until("data: last");
       await client.until("\r\n0\r\n");
       const frames = [
@@ -392,19 +392,19 @@ describe("options for the events", () => {
   });
 
   it("serialize makes the text of data that is no string, pings included", async () => {
-    const gate = deferred();
+    const gate = new Gate();
     const { port } = await streaming(
       async function* () {
         yield { data: 1 };
         yield 2;
         yield "text";
-        await gate.promise;
+        await gate.opened;
       },
       { serialize: (data) => `<${String(data)}>`, pingInterval: 5, ping: () => ({ data: 3 }) },
     );
     const client = new RawClient(port).request("GET", "/");
     await client.until("data: <3>\n\n");
-    gate.resolve();
+    gate.open();
     await client.until("\r\n0\r\n");
     expect(client.body).toMatch(/^data: <1>\n\ndata: <2>\n\ndata: text\n\n(data: <3>\n\n)+$/);
   });
@@ -425,18 +425,18 @@ describe("options for the events", () => {
 
 describe("the summary", () => {
   it("counts the source's events, and the bytes that the client received", async () => {
-    const closed = deferred<StreamSummary>();
+    const closed = new Gate<StreamSummary>();
     const { port } = await streaming(
       async function* () {
         yield "ä✓😀";
         yield Buffer.from(": raw ü\n\n");
         yield { id: 3, data: "x".repeat(100_000) };
       },
-      { retry: 5, pingInterval: 1, onClose: closed.resolve },
+      { retry: 5, pingInterval: 1, onClose: closed.open },
     );
     const client = new RawClient(port).request("GET", "/", { Connection: "close" });
     await client.ended();
-    const summary = await closed.promise;
+    const summary = await closed.opened;
     expect(summary).toEqual({
       reason: "completed",
       events: 3,
@@ -449,13 +449,13 @@ describe("the summary", () => {
   });
 
   it("does not count an item that was refused", async () => {
-    const closed = deferred<StreamSummary>();
+    const closed = new Gate<StreamSummary>();
     const { url } = await streaming(["a", undefined as unknown as string], {
-      onClose: closed.resolve,
+      onClose: closed.open,
       onError: () => ({ event: "failure", data: "sorry" }),
     });
     const body = await (await fetch(url)).text();
-    const { error, ...rest } = await closed.promise;
+    const { error, ...rest } = await closed.opened;
     expect(rest).toEqual({ reason: "error", events: 1, bytes: body.length, duration: expect.any(Number) });
     expect(error).toMatchObject({ code: "ERR_INVALID_ITEM" });
   });
@@ -596,21 +596,21 @@ describe("the handler", () => {
   it("never starts the source of a client that has gone", async () => {
     const source = vi.fn(numbers);
     const onClose = vi.fn();
-    const handled = deferred();
-    const arrived = deferred();
+    const handled = new Gate();
+    const arrived = new Gate();
     const app = express();
     app.get("/", async (req, res, next) => {
       const gone = new Promise((resolve) => res.once("close", resolve));
-      arrived.resolve();
+      arrived.open();
       await gone;
       await eventSource(source, { onClose })(req, res, next);
-      handled.resolve();
+      handled.open();
     });
     const { port } = await serve(app);
     const client = new RawClient(port).request("GET", "/");
-    await arrived.promise;
+    await arrived.opened;
     client.socket.destroy();
-    await handled.promise;
+    await handled.opened;
     expect(source).not.toHaveBeenCalled();
     expect(onClose).not.toHaveBeenCalled();
   });

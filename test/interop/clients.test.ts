@@ -4,8 +4,8 @@ import express from "express";
 import { eventSource, type ServerSentEvent } from "express-event-source";
 import fc from "fast-check";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { deferred } from "../support/deferred.js";
 import { serve } from "../support/server.js";
+import { Gate } from "../support/stage.js";
 
 const text = fc
   .array(
@@ -85,16 +85,16 @@ describe.each(["\n", "\r\n", "\r"] as const)("with the line ending %j", (lineEnd
     const source = new EventSource(await url());
     onTestFinished(() => source.close());
     const received: Message[] = [];
-    const ended = deferred();
+    const ended = new Gate();
     for (const type of new Set(asSeen(events).map((message) => message.type))) {
       source.addEventListener(type, ({ lastEventId, data }) =>
         received.push({ type, lastEventId, data: data as string }),
       );
     }
-    source.addEventListener("end", () => ended.resolve());
+    source.addEventListener("end", () => ended.open());
     // With CR alone the client holds the last event back until the byte after it: the end of the response will do.
-    source.addEventListener("error", () => ended.resolve());
-    await ended.promise;
+    source.addEventListener("error", () => ended.open());
+    await ended.opened;
     source.close();
     expect(received).toEqual(asSeen(events));
   });
@@ -131,24 +131,24 @@ describe("an EventSource", () => {
     const source = new EventSource((await serve(app)).url);
     onTestFinished(() => source.close());
     const received: string[] = [];
-    const stopped = deferred();
+    const stopped = new Gate();
     source.addEventListener("message", ({ data }) => received.push(data as string));
-    source.addEventListener("error", () => source.readyState === EventSource.CLOSED && stopped.resolve());
-    await stopped.promise;
+    source.addEventListener("error", () => source.readyState === EventSource.CLOSED && stopped.open());
+    await stopped.opened;
     expect(received).toEqual(["1", "2", "3"]);
     expect(asked).toEqual([undefined, "1", "2", "3"]);
   });
 
   it("forgets the ID that an empty one resets", async () => {
     const asked: (string | undefined)[] = [];
-    const twice = deferred();
+    const twice = new Gate();
     const app = express();
     app.get(
       "/",
       eventSource(
         async function* (_req, { lastEventId }) {
           asked.push(lastEventId);
-          if (asked.length === 2) twice.resolve();
+          if (asked.length === 2) twice.open();
           yield { id: "7", data: "a" };
           yield { id: "", data: "b" };
         },
@@ -157,12 +157,12 @@ describe("an EventSource", () => {
     );
     const source = new EventSource((await serve(app)).url);
     onTestFinished(() => source.close());
-    await twice.promise;
+    await twice.opened;
     expect(asked).toEqual([undefined, undefined]);
   });
 
   it("never sees a ping, a comment or a retry as an event", async () => {
-    const pinged = deferred();
+    const pinged = new Gate();
     const app = express();
     app.get(
       "/",
@@ -171,10 +171,10 @@ describe("an EventSource", () => {
           yield { comment: "only a comment" };
           yield { retry: 5 };
           yield { id: "7" };
-          await pinged.promise;
+          await pinged.opened;
           yield "the event";
         },
-        { pingInterval: 5, ping: () => (pinged.resolve(), { comment: "you can't see\nthis ping" }) },
+        { pingInterval: 5, ping: () => (pinged.open(), { comment: "you can't see\nthis ping" }) },
       ),
     );
     const source = new EventSource((await serve(app)).url);

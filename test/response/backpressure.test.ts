@@ -4,7 +4,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, it, vi } from "vitest";
 import { RawClient } from "../support/raw-client.js";
-import { failOnWarnings, fakeTimers, Gate, type Stage, stage, turn, until } from "../support/stage.js";
+import { failOnWarnings, fakeTimers, Gate, type Stage, stage, turn, until, failOnAbort } from "../support/stage.js";
 import { tlsConnection, tlsServer } from "../support/tls.js";
 
 failOnWarnings();
@@ -123,7 +123,7 @@ describe("with fake timers", () => {
     const s = await stage(
       async function* (_req, { signal }) {
         yield "hello";
-        await new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))));
+        await failOnAbort(signal);
       },
       {
         sendTimeout: 20_000,
@@ -155,7 +155,7 @@ describe("with fake timers", () => {
           await turn();
         }
         filled.open();
-        await new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))));
+        await failOnAbort(signal);
       },
       { sendTimeout: 4_000, pingInterval: 900 },
     );

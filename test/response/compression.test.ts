@@ -5,7 +5,7 @@ import { get, type IncomingMessage } from "node:http";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { RawClient } from "../support/raw-client.js";
-import { failOnWarnings, Gate, type Stage, stage, until } from "../support/stage.js";
+import { failOnWarnings, Gate, type Stage, stage, until, failOnAbort } from "../support/stage.js";
 
 failOnWarnings();
 
@@ -92,7 +92,7 @@ for (const coding of ["gzip", "deflate", "br"] as const) {
     it("sends the first retry, pings and a farewell at once", async () => {
       const { s, client } = await compressed(
         async function* (_req, { signal }) {
-          await new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))));
+          await failOnAbort(signal);
         },
         coding,
         { retry: 1_234, pingInterval: 20, maxDuration: 300, ping: () => ({ comment: `ping ${++pings}` }) },
@@ -107,7 +107,7 @@ for (const coding of ["gzip", "deflate", "br"] as const) {
     it("lets the source go when the client leaves", async () => {
       const { s, client } = await compressed(async function* (_req, { signal }) {
         yield "hello";
-        await new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))));
+        await failOnAbort(signal);
       }, coding);
       await client.has("hello");
       client.response?.destroy();

@@ -11,9 +11,9 @@ import {
 } from "express-event-source";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { readSource } from "../../src/source/readers.js";
-import { deferred } from "../support/deferred.js";
 import { RawClient } from "../support/raw-client.js";
 import { serve, type TestServer } from "../support/server.js";
+import { Gate } from "../support/stage.js";
 
 /** Serves the source at `/`, errors as their message with status 500. */
 async function streaming<Item = EventStreamItem>(
@@ -167,17 +167,17 @@ describe("a one-shot source that a second request reaches", () => {
   });
 
   it("is refused while the first still reads, which goes on undisturbed", async () => {
-    const gate = deferred();
+    const gate = new Gate();
     const { url } = await streaming(
       (async function* () {
         yield 1;
-        await gate.promise;
+        await gate.opened;
         yield 2;
       })(),
     );
     const first = await fetch(url);
     expect((await fetch(url)).status).toBe(500);
-    gate.resolve();
+    gate.open();
     expect(await first.text()).toBe(both);
   });
 
@@ -191,34 +191,34 @@ describe("a one-shot source that a second request reaches", () => {
 describe("when the client leaves", () => {
   /** Lets a client get the first event of an endless source and leave. */
   async function leave(source: EventStreamSource, options: EventSourceOptions = {}): Promise<StreamSummary> {
-    const ended = deferred<StreamSummary>();
-    const { port } = await streaming(source, { ...options, onClose: ended.resolve });
+    const ended = new Gate<StreamSummary>();
+    const { port } = await streaming(source, { ...options, onClose: ended.open });
     const client = new RawClient(port).request("GET", "/");
     await client.until("data: 1\n\n");
     client.socket.destroy();
-    return ended.promise;
+    return ended.opened;
   }
 
   it("a generator that waits on the signal runs its finally block", async () => {
-    const freed = deferred<unknown>();
+    const freed = new Gate<unknown>();
     const summary = await leave(async function* (_req, { signal }) {
       try {
         yield 1;
         await once(new EventEmitter(), "never", { signal });
       } finally {
-        freed.resolve(signal.reason);
+        freed.open(signal.reason);
       }
     });
-    expect(await freed.promise).toBe("disconnected");
+    expect(await freed.opened).toBe("disconnected");
     expect(summary.reason).toBe("disconnected");
   });
 
   it("a ReadableStream is cancelled though a read is pending", async () => {
-    const cancelled = deferred();
+    const cancelled = new Gate();
     await leave(
-      () => new ReadableStream({ start: (controller) => controller.enqueue(1), cancel: () => cancelled.resolve() }),
+      () => new ReadableStream({ start: (controller) => controller.enqueue(1), cancel: () => cancelled.open() }),
     );
-    await cancelled.promise;
+    await cancelled.opened;
   });
 
   it("a PassThrough is destroyed though nothing comes", async () => {
@@ -232,14 +232,14 @@ describe("when the client leaves", () => {
 
   it("events.on() takes its listeners off", async () => {
     const emitter = new EventEmitter();
-    const ended = deferred<StreamSummary>();
-    const { port } = await streaming(() => on(emitter, "n"), { onClose: ended.resolve, toEvent: () => 1 });
+    const ended = new Gate<StreamSummary>();
+    const { port } = await streaming(() => on(emitter, "n"), { onClose: ended.open, toEvent: () => 1 });
     const client = new RawClient(port).request("GET", "/");
     await client.until("200 OK");
     emitter.emit("n");
     await client.until("data: 1\n\n");
     client.socket.destroy();
-    await ended.promise;
+    await ended.opened;
     expect(emitter.eventNames()).toEqual([]);
   });
 
@@ -259,7 +259,7 @@ describe("when the client leaves", () => {
   });
 
   it("an error of a stream's clean-up troubles nobody", async () => {
-    const cleaned = deferred();
+    const cleaned = new Gate();
     await leave(
       () =>
         new Readable({
@@ -270,20 +270,20 @@ describe("when the client leaves", () => {
           },
           destroy(_error, callback) {
             callback(new Error("clean-up failed"));
-            cleaned.resolve();
+            cleaned.open();
           },
         }),
     );
-    await cleaned.promise;
+    await cleaned.opened;
   });
 
   it("a source that comes only then is let go at once", async () => {
-    const late = deferred<PassThrough>();
-    const asked = deferred();
+    const late = new Gate<PassThrough>();
+    const asked = new Gate();
     const { port } = await streaming((_req, { signal }) => {
-      signal.addEventListener("abort", () => late.resolve(channel));
-      asked.resolve();
-      return late.promise;
+      signal.addEventListener("abort", () => late.open(channel));
+      asked.open();
+      return late.opened;
     });
     const channel = new PassThrough({
       objectMode: true,
@@ -291,7 +291,7 @@ describe("when the client leaves", () => {
     });
     const closed = new Promise((resolve) => channel.on("close", resolve));
     const client = new RawClient(port).request("GET", "/");
-    await asked.promise;
+    await asked.opened;
     client.socket.destroy();
     await closed;
     expect(channel.destroyed).toBe(true);
@@ -325,7 +325,7 @@ describe("a pushing producer", () => {
   });
 
   it("is pulled by a ReadableStream only as the client takes", async () => {
-    const { promise: stalled, resolve: stall } = deferred();
+    const { opened: stalled, open: stall } = new Gate();
     let pulled = 0;
     let timer: NodeJS.Timeout | undefined;
     const { port } = await streaming(

@@ -3,7 +3,7 @@ import express, { type Request } from "express";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { RawClient } from "../support/raw-client.js";
-import { failOnWarnings, fakeTimers, Gate, stage, turn, until } from "../support/stage.js";
+import { failOnWarnings, fakeTimers, Gate, stage, turn, until, failOnAbort } from "../support/stage.js";
 
 failOnWarnings();
 fakeTimers();
@@ -28,7 +28,7 @@ const sources: Record<string, (req: Request, stream: EventStream) => AsyncGenera
   async *"awaits with the signal"(_req, { signal }) {
     try {
       yield "first";
-      await new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))));
+      await failOnAbort(signal);
     } finally {
       lettingGo += 1;
     }
@@ -181,7 +181,7 @@ it("lets a source go that is still being made when the client leaves", async () 
 it("ends the stream, and starts none that waits behind it, when the client leaves", async () => {
   const s = await stage(async function* (_req, { signal }) {
     yield "hello";
-    await new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))));
+    await failOnAbort(signal);
   });
   const client = new RawClient(s.port).request("GET", "/").request("GET", "/");
   await until(() => s.begun === 2);
@@ -198,7 +198,7 @@ it("starts no pipelined stream, either, whose body was parsed before the client 
   const s = await stage(
     async function* (_req, { signal }) {
       yield "hello";
-      await new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))));
+      await failOnAbort(signal);
     },
     {},
     [express.json()],

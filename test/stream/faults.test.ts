@@ -1,7 +1,7 @@
 import type { EventSourceOptions } from "express-event-source";
 import { describe, expect, it, vi } from "vitest";
 import { RawClient } from "../support/raw-client.js";
-import { failOnWarnings, fakeTimers, Gate, type Stage, stage, turn, until } from "../support/stage.js";
+import { failOnWarnings, fakeTimers, Gate, type Stage, stage, turn, until, failOnAbort } from "../support/stage.js";
 
 failOnWarnings();
 fakeTimers();
@@ -14,7 +14,7 @@ function two(more: Gate, second: unknown = "second") {
     yield "first";
     await more.opened;
     yield second;
-    await new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))));
+    await failOnAbort(signal);
   };
 }
 

@@ -1,10 +1,9 @@
 import express from "express";
 import { eventSource, type EventSourceOptions } from "express-event-source";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { deferred } from "../support/deferred.js";
 import { RawClient } from "../support/raw-client.js";
 import { serve } from "../support/server.js";
-import { turn } from "../support/stage.js";
+import { turn, Gate } from "../support/stage.js";
 
 // Sockets and the loop stay real; timers and the clock are ours.
 beforeEach(
@@ -19,22 +18,22 @@ afterEach(() => {
 async function idle(
   options: EventSourceOptions,
 ): Promise<{ client: RawClient; closed: Promise<unknown>; end: () => void }> {
-  const closed = deferred<unknown>();
-  const gate = deferred();
+  const closed = new Gate<unknown>();
+  const gate = new Gate();
   const app = express();
   app.get(
     "/",
     eventSource(
       async function* () {
-        await gate.promise;
+        await gate.opened;
       },
-      { ...options, endOnServerClose: false, onClose: closed.resolve },
+      { ...options, endOnServerClose: false, onClose: closed.open },
     ),
   );
   const { port } = await serve(app);
   const client = new RawClient(port).request("GET", "/");
   await client.until("\r\n\r\n");
-  return { client, closed: closed.promise, end: gate.resolve };
+  return { client, closed: closed.opened, end: gate.open };
 }
 
 const pings = (text: string, ping = ": ping\n\n"): number => text.split(ping).length - 1;

@@ -1,7 +1,7 @@
 import express from "express";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { RawClient } from "../support/raw-client.js";
-import { failOnWarnings, fakeTimers, Gate, stage, turn, until } from "../support/stage.js";
+import { failOnWarnings, fakeTimers, Gate, stage, turn, until, failOnAbort } from "../support/stage.js";
 
 failOnWarnings();
 fakeTimers();
@@ -13,7 +13,7 @@ function twice(more: Gate) {
     yield "first";
     await more.opened;
     yield "second";
-    await new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))));
+    await failOnAbort(signal);
   };
 }
 
@@ -87,7 +87,7 @@ describe("a stream that answers a POST", () => {
 describe("maxDuration", () => {
   const idle = async function* (_req: unknown, { signal }: { signal: AbortSignal }) {
     yield "hello";
-    await new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))));
+    await failOnAbort(signal);
   };
 
   for (const [random, at] of [

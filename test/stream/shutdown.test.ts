@@ -6,7 +6,7 @@ import { type AddressInfo, createServer as createNetServer, type Socket } from "
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { RawClient } from "../support/raw-client.js";
 import { serve } from "../support/server.js";
-import { failOnWarnings, fakeTimers, Gate, Stage, stage, turn, until } from "../support/stage.js";
+import { failOnWarnings, fakeTimers, Gate, Stage, stage, turn, until, failOnAbort } from "../support/stage.js";
 import { tlsConnection, tlsServer } from "../support/tls.js";
 
 failOnWarnings();
@@ -16,7 +16,7 @@ const lastChunk = "\r\n0\r\n\r\n";
 /** Yields one item, then waits until it is let go. */
 async function* endless(_req: unknown, { signal }: { signal: AbortSignal }) {
   yield "hello";
-  await new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))));
+  await failOnAbort(signal);
 }
 
 /** Says goodbye when the server begins to close. */

@@ -30,6 +30,13 @@ export class Gate<T = void> {
   readonly opened: Promise<T> = new Promise((resolve) => (this.open = resolve));
 }
 
+/** What a source waits for that has nothing to send: it never resolves, and rejects when `signal` aborts. */
+export function failOnAbort(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    signal.addEventListener("abort", () => reject(new Error("aborted")), { once: true });
+  });
+}
+
 /** Fails each test of the file in which Node warned, of too many listeners for example. */
 export function failOnWarnings(): void {
   const warnings: Error[] = [];

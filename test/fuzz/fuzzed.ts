@@ -1,7 +1,6 @@
+import { memory } from "./brokers/memory.js";
 import type { Fuzzed } from "./fuzz.js";
-import { checkStreams } from "./streams/check.js";
-import { type StreamProgram, streamProgram } from "./streams/program.js";
+import { streams } from "./streams/check.js";
 
-const streams: Fuzzed<StreamProgram> = { name: "streams", program: streamProgram, check: checkStreams, abreast: 24 };
-
-export const fuzzed: readonly Fuzzed<unknown>[] = [streams as Fuzzed<unknown>];
+/** Everything that `npm run fuzz` runs. */
+export const fuzzed: readonly Fuzzed<unknown>[] = [streams as Fuzzed<unknown>, memory as Fuzzed<unknown>];

@@ -1,10 +1,18 @@
 import { type Answer, readAnswers } from "./http.js";
 import { mayFail, possibleReasons, readBody } from "./model.js";
-import type { StreamProgram } from "./program.js";
+import type { Fuzzed } from "../fuzz.js";
+import { type StreamProgram, streamProgram } from "./program.js";
 import { type Exchange, runStreams, type Trace } from "./runner.js";
 
+export const streams: Fuzzed<StreamProgram> = {
+  name: "streams",
+  program: streamProgram,
+  check: checkStreams,
+  abreast: 24,
+};
+
 /** Runs a program and holds what happened against the model; rejects with everything that does not fit. */
-export async function checkStreams(program: StreamProgram): Promise<void> {
+async function checkStreams(program: StreamProgram): Promise<void> {
   const trace = await runStreams(program);
   const problems = [...trace.problems];
   let answers: Answer[] = [];
@@ -127,6 +135,8 @@ function checkAnswer(
     fail(isAttentive && isReached && summary?.reason === "completed", "No answer came.");
     return problems;
   }
+  // Somebody else has answered before the stream began.
+  if (exchange.disturbed.length > 0 && !exchange.isOpen) return problems;
   if (answer.status !== 200) {
     fail(answer.status !== 204 && answer.status !== 500, `The status is ${answer.status}.`);
     fail(exchange.isOpen, `The status is ${answer.status}, and the stream open.`);

@@ -1,0 +1,16 @@
+import { describe, expect, it } from "vitest";
+import { fuzz } from "./fuzz.js";
+import { fuzzed } from "./fuzzed.js";
+
+/*
+ * The same programs each time, a few seconds of them; `.ci/run` has more. What failed is replayed, and made smaller, with
+ * `npm run fuzz -- --seed 123 --only streams`.
+ */
+const runs: Readonly<Record<string, number>> = { streams: 150, memory: 500 };
+
+describe("random programs do what the model says", () => {
+  it.each(fuzzed.filter(({ name }) => name in runs))("$name", { timeout: 120_000 }, async (kind) => {
+    const failures = await fuzz(kind, { seed: 1, runs: runs[kind.name] as number, shrinkFor: 0, enough: 5 });
+    expect(failures).toEqual([]);
+  });
+});

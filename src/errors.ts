@@ -100,13 +100,6 @@ function plain(text: string): string {
   return short(text).replace(/\p{Cc}|\u2028|\u2029/gu, "\uFFFD");
 }
 
-/** For an option that is not one: `known` says which there are. */
-export function unknownOption(owner: string, name: string, known: string): EventStreamError {
-  return new EventStreamError("ERR_INVALID_OPTION", `${owner} has no option ${show(name)}; it has ${known}.`, {
-    field: name,
-  });
-}
-
 /** For a function that has forgotten to return its source. */
 export function nothingReturned(): EventStreamError {
   return new EventStreamError(

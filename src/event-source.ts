@@ -1,9 +1,8 @@
 import type { NextFunction, Request, Response } from "express";
-import { checkOptions } from "./settings.js";
 import { EventStreamError, show } from "./errors.js";
 import type { EventStream } from "./source/event-stream.js";
 import type { EventStreamItem } from "./format/event.js";
-import type { EventSourceOptions } from "./options.js";
+import { checkOptions, type EventSourceOptions } from "./options.js";
 import { HandlerResult } from "./stream/handler-result.js";
 import { isPipelined, whenItsTurnComes } from "./response/pipelined.js";
 import { type OpenSource, Session } from "./stream/session.js";

@@ -7,9 +7,9 @@ export type {
   SubscribeOptions,
 } from "./broker/broker.js";
 export { memoryBroker, type MemoryBrokerOptions } from "./memory/memory-broker.js";
-export { EventStreamError } from "./errors.js";
+export { EventStreamError, type EventStreamErrorCode } from "./errors.js";
 export { eventSource, type EventStreamSource } from "./event-source.js";
 export type { EventStream } from "./source/event-stream.js";
-export { encodeEvent } from "./format/encode.js";
+export { encodeEvent, type EncodeOptions } from "./format/encode.js";
 export type { EventStreamItem, ServerSentEvent } from "./format/event.js";
 export type { CloseReason, EventSourceOptions, StreamSummary } from "./options.js";

@@ -1,6 +1,9 @@
-import type { EventStream } from "./source/event-stream.js";
+import { isFunction, option, type Option, readOptions } from "./checks.js";
+import { encodeOptions } from "./format/encode.js";
 import type { EventStreamItem, LineEnding, Serialize, ServerSentEvent } from "./format/event.js";
-import type { HeaderList, HeadersOption } from "./response/head.js";
+import { checkHeaders } from "./response/check-headers.js";
+import { type HeaderList, headerList, type HeadersOption } from "./response/head.js";
+import type { EventStream } from "./source/event-stream.js";
 
 /** Why a stream ended. */
 export type CloseReason =
@@ -87,6 +90,8 @@ export interface EventSourceOptions<Item = EventStreamItem> {
   readonly lineEnding?: LineEnding | undefined;
   /**
    * Milliseconds after which a client that takes nothing of what is there for it is cut off. `false`: never.
+   * Linux reports progress by about a third of its send buffer (up to 4 MB), so a client that takes longer than
+   * this for so much is cut off too: with the default, one that reads less than about 25 kB a second.
    *
    * @default 60_000
    */
@@ -122,21 +127,85 @@ export interface EventSourceOptions<Item = EventStreamItem> {
   readonly onClose?: ((summary: StreamSummary) => void) | undefined;
 }
 
+/** Every option, `undefined` where it is left out, whatever the compiler's settings make of optional properties. */
+type Given = {
+  readonly [Name in keyof Required<EventSourceOptions<never>>]: EventSourceOptions<never>[Name] | undefined;
+};
+
+/** The options that have a default. */
+type Defaulted =
+  | "status"
+  | "pingInterval"
+  | "ping"
+  | "serialize"
+  | "lineEnding"
+  | "sendTimeout"
+  | "endOnServerClose"
+  | "shutdownGracePeriod";
+
 /** Options with their defaults, checked. */
-export interface Settings {
-  readonly status: number;
-  readonly headers: HeaderList;
-  readonly pingInterval: number | false;
-  readonly ping: () => EventStreamItem;
-  readonly retry: number | (() => number) | undefined;
-  readonly toEvent: ((value: never) => EventStreamItem) | undefined;
-  readonly serialize: Serialize;
-  readonly lineEnding: LineEnding;
-  readonly sendTimeout: number | false;
-  readonly maxDuration: number | undefined;
-  readonly shutdownSignal: AbortSignal | undefined;
-  readonly endOnServerClose: boolean;
-  readonly shutdownGracePeriod: number;
-  readonly onError: ((error: unknown, stream: EventStream) => ServerSentEvent | void) | undefined;
-  readonly onClose: ((summary: StreamSummary) => void) | undefined;
+export type Settings = { readonly headers: HeaderList } & {
+  readonly [Name in Defaulted]: Exclude<Given[Name], undefined>;
+} & { readonly [Name in Exclude<keyof Given, Defaulted | "headers">]: Given[Name] };
+
+const ping: ServerSentEvent = { comment: "ping" };
+
+/** What each option is where it is left out, and what it may be. An option is added here, and above with its type. */
+const table: { readonly [Name in keyof Settings]: Option<Settings[Name]> } = {
+  status: option(200, isStatus, "a status from 200 to 599 that has a body (a source that is null answers 204)"),
+  headers: { default: headerList({}), read: checkHeaders },
+  pingInterval: option<number | false>(
+    15_000,
+    (value) => value === false || value === 0 || isDelay(value),
+    "a number of milliseconds up to 2147483647, or false for none",
+  ),
+  ping: option(() => ping, isFunction, "a function"),
+  retry: option<Settings["retry"]>(
+    undefined,
+    (value) => isFunction(value) || (Number.isSafeInteger(value) && (value as number) >= 0),
+    "a whole number of milliseconds ≥ 0 or a function that returns one",
+  ),
+  toEvent: option<Settings["toEvent"]>(undefined, isFunction, "a function"),
+  serialize: encodeOptions.serialize,
+  lineEnding: encodeOptions.lineEnding,
+  sendTimeout: option<number | false>(
+    60_000,
+    (value) => value === false || isDelay(value),
+    "a number of milliseconds from 1 to 2147483647, or false for never",
+  ),
+  maxDuration: option<number | undefined>(undefined, isDelay, "a number of milliseconds from 1 to 2147483647"),
+  shutdownSignal: option<AbortSignal | undefined>(undefined, isSignal, "an AbortSignal"),
+  endOnServerClose: option(true, (value) => typeof value === "boolean", "true or false"),
+  shutdownGracePeriod: option(
+    0,
+    (value) => value === 0 || isDelay(value),
+    "a number of milliseconds from 0 to 2147483647",
+  ),
+  onError: option<Settings["onError"]>(undefined, isFunction, "a function"),
+  onClose: option<Settings["onClose"]>(undefined, isFunction, "a function"),
+};
+
+/**
+ * Checks the options of `eventSource` and fills in the defaults.
+ *
+ * @throws {EventStreamError} `ERR_INVALID_OPTION`, naming the option and its value
+ */
+export function checkOptions(options: unknown): Settings {
+  return readOptions<Settings>("eventSource", options, table);
+}
+
+/** A timer of Node's over 2³¹−1 ms fires at once. */
+function isDelay(value: unknown): boolean {
+  return typeof value === "number" && value >= 1 && value <= 2 ** 31 - 1;
+}
+
+function isStatus(value: unknown): boolean {
+  const hasBody = value !== 204 && value !== 205 && value !== 304;
+  return hasBody && Number.isInteger(value) && (value as number) >= 200 && (value as number) <= 599;
+}
+
+function isSignal(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const { aborted, addEventListener } = value as Partial<AbortSignal>;
+  return typeof aborted === "boolean" && typeof addEventListener === "function";
 }

@@ -41,11 +41,11 @@ const floors: readonly (readonly string[])[] = [
   ["index.ts", "redis.ts", "postgres.ts"],
   ["event-source.ts"],
   ["stream/"],
-  ["settings.ts"],
   ["options.ts"],
   ["memory/", "redis/", "postgres/"],
   ["source/", "response/", "broker/"],
   ["format/", "runtime/"],
+  ["checks.ts"],
   ["errors.ts"],
 ];
 
@@ -170,8 +170,10 @@ describe("the doors", () => {
       "memoryBroker",
       "type Broker",
       "type CloseReason",
+      "type EncodeOptions",
       "type EventSourceOptions",
       "type EventStream",
+      "type EventStreamErrorCode",
       "type EventStreamItem",
       "type EventStreamSource",
       "type HistoryOptions",

@@ -365,7 +365,7 @@ describe("options for the events", () => {
           await gate.opened;
           yield "last";
         },
-        { lineEnding, retry: 5, pingInterval: 5, ping: () => ({ comment: "ping\npong", event: "p" }) },
+        { lineEnding, retry: 5, pingInterval: 5, ping: () => ({ comment: "ping\npong", event: "p", data: "" }) },
       );
       const client = new RawClient(port).request("GET", "/");
       await client.until("pong");
@@ -375,7 +375,7 @@ describe("options for the events", () => {
       const frames = [
         "retry: 5",
         "id: 1\ndata: a\ndata: b\ndata: c\ndata: d",
-        ": ping\n: pong\nevent: p",
+        ": ping\n: pong\nevent: p\ndata: ",
         "data: last",
       ].map((frame) => `${frame}\n\n`.replaceAll("\n", lineEnding));
       const body = client.body;
@@ -386,9 +386,10 @@ describe("options for the events", () => {
 
   it("toEvent makes the event of each value, be it any item", async () => {
     const { url } = await streaming(["a", "b", "c"], {
-      toEvent: (value) => (value === "a" ? { event: value } : value === "b" ? 7 : Buffer.from("data: raw\n\n")),
+      toEvent: (value) =>
+        value === "a" ? { event: value, data: "" } : value === "b" ? 7 : Buffer.from("data: raw\n\n"),
     });
-    expect(await (await fetch(url)).text()).toBe("event: a\n\ndata: 7\n\ndata: raw\n\n");
+    expect(await (await fetch(url)).text()).toBe("event: a\ndata: \n\ndata: 7\n\ndata: raw\n\n");
   });
 
   it("serialize makes the text of data that is no string, pings included", async () => {

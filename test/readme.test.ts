@@ -5,7 +5,7 @@ import type { Express } from "express";
 import * as library from "express-event-source";
 import { describe, expect, test, vi } from "vitest";
 import { headerList } from "../src/response/head.js";
-import { checkOptions } from "../src/settings.js";
+import { checkOptions } from "../src/options.js";
 import { Document, type Program, root, type Sample } from "./support/document.js";
 import { type Ask, json, problemsOf, run, sampleStage, stageOf, syntaxErrors } from "./support/samples.js";
 

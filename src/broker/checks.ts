@@ -1,7 +1,8 @@
-import { EventStreamError, show, unknownOption } from "../errors.js";
+import { invalidOption, isFunction, isPlainObject, option, type Option, property, readOptions } from "../checks.js";
+import { EventStreamError, show } from "../errors.js";
 import type { ServerSentEvent } from "../format/event.js";
 import { type AbortSource, lazySignalOf } from "../runtime/lazy-signal.js";
-import type { HistoryOptions, ProduceOptions, SubscribeOptions } from "./broker.js";
+import type { ProduceOptions, SubscribeOptions } from "./broker.js";
 
 /** How much of each channel is kept, checked and complete. */
 export interface History {
@@ -9,30 +10,21 @@ export interface History {
   readonly maxAge: number;
 }
 
-const defaultHistory: History = { maxEvents: 1000, maxAge: 300_000 };
+const historyTable: { readonly [Name in keyof History]: Option<number> } = {
+  maxEvents: option(1000, isCount, "a whole number of events, 1 or more"),
+  maxAge: option(300_000, isCount, "a whole number of milliseconds, 1 or more"),
+};
 
-/**
- * Checks a broker's `history` and fills in the defaults.
- *
- * @throws {EventStreamError} `ERR_INVALID_OPTION`, naming the option and its value
- */
-export function checkHistory(history: HistoryOptions | undefined = {}): History {
-  if (typeof history !== "object" || history === null)
-    invalid("history", history, "an object such as { maxEvents: 1000, maxAge: 300_000 }");
-  for (const [name, value] of Object.entries(history)) {
-    if (!Object.hasOwn(defaultHistory, name)) {
-      throw new EventStreamError(
-        "ERR_INVALID_OPTION",
-        `history has no option "${name}" (its value is ${show(value)}); it has maxEvents and maxAge.`,
-        { field: `history.${name}` },
-      );
+/** The option `history` of every broker. */
+export const historyOption: Option<History> = {
+  default: readOptions<History>("history", {}, historyTable),
+  read(value, name) {
+    if (!isPlainObject(value)) {
+      throw invalidOption(name, value, "a plain object such as { maxEvents: 1000, maxAge: 300_000 }");
     }
-  }
-  const { maxEvents = defaultHistory.maxEvents, maxAge = defaultHistory.maxAge } = history;
-  if (!isCount(maxEvents)) invalid("history.maxEvents", maxEvents, "a whole number of events, 1 or more");
-  if (!isCount(maxAge)) invalid("history.maxAge", maxAge, "a whole number of milliseconds, 1 or more");
-  return { maxEvents, maxAge };
-}
+    return readOptions<History>(name, value, historyTable, `${name}.`);
+  },
+};
 
 /** @throws {EventStreamError} `ERR_INVALID_CHANNEL` */
 export function checkChannel(channel: unknown): string {
@@ -75,25 +67,36 @@ export interface SubscribeSettings {
  * @throws {EventStreamError} `ERR_INVALID_OPTION`, naming the option and its value
  */
 export function checkSubscribeOptions(options: SubscribeOptions = {}): SubscribeSettings {
-  if (typeof options !== "object" || options === null)
-    invalid("options", options, "an object, such as eventSource's stream");
-  const { lastEventId, from = "now", onGap } = options;
+  if (typeof options !== "object" || options === null) {
+    throw invalidOption("options", options, "an object, such as eventSource's stream");
+  }
+  const lastEventId = read(
+    options,
+    "lastEventId",
+    (value) => typeof value === "string",
+    "a string, such as eventSource's stream.lastEventId",
+  );
+  const from = read(options, "from", (value) => value === "now" || value === "start", '"now" or "start"');
+  const onGap = read(options, "onGap", isFunction, "a function that returns an event or undefined");
   // A stream's own is listened to as it is: nobody may ever need the AbortSignal.
-  const signal = lazySignalOf(options) ?? options.signal;
-  if (lastEventId !== undefined && typeof lastEventId !== "string")
-    invalid("lastEventId", lastEventId, "a string, such as eventSource's stream.lastEventId");
-  if (from !== "now" && from !== "start") invalid("from", from, '"now" or "start"');
-  if (signal !== undefined && typeof signal?.addEventListener !== "function")
-    invalid("signal", signal, "an AbortSignal");
-  if (onGap !== undefined && typeof onGap !== "function")
-    invalid("onGap", onGap, "a function that returns an event or undefined");
-  return {
-    // "If the last event ID is the empty string, then don't set": an empty one is none.
-    lastEventId: lastEventId === "" ? undefined : lastEventId,
-    from,
-    signal,
-    onGap,
-  };
+  const signal = lazySignalOf(options) ?? read(options, "signal", isSignal, "an AbortSignal");
+  // "If the last event ID is the empty string, then don't set": an empty one is none.
+  return { lastEventId: lastEventId === "" ? undefined : lastEventId, from: from ?? "now", signal, onGap };
+}
+
+function read<Name extends keyof SubscribeOptions>(
+  options: SubscribeOptions,
+  name: Name,
+  isValid: (value: unknown) => boolean,
+  must: string,
+): SubscribeOptions[Name] {
+  const value = property(options, name);
+  if (value !== undefined && !isValid(value)) throw invalidOption(name, value, must);
+  return value as SubscribeOptions[Name];
+}
+
+function isSignal(value: unknown): boolean {
+  return typeof (value as Partial<AbortSignal> | null)?.addEventListener === "function";
 }
 
 /** How a channel is produced, checked and complete. */
@@ -105,22 +108,26 @@ export interface ProduceSettings {
 const shortestLease = 1000;
 const longestTimer = 2 ** 31 - 1;
 
+const produceTable: { readonly [Name in keyof ProduceSettings]: Option<ProduceSettings[Name]> } = {
+  lease: option(
+    15_000,
+    (value) => isCount(value) && (value as number) >= shortestLease && (value as number) <= longestTimer,
+    `a whole number of milliseconds from ${shortestLease} to ${longestTimer}`,
+  ),
+  onError: option<ProduceSettings["onError"]>(
+    undefined,
+    isFunction,
+    "a function that returns an event, null for none, or undefined for the default",
+  ),
+};
+
 /**
  * Checks the options of `produce` and fills in the defaults.
  *
  * @throws {EventStreamError} `ERR_INVALID_OPTION`, naming the option and its value
  */
 export function checkProduceOptions(options: ProduceOptions = {}): ProduceSettings {
-  if (typeof options !== "object" || options === null)
-    invalid("options", options, "an object such as { lease: 15_000 }");
-  const { lease = 15_000, onError, ...unknown } = options;
-  const [stranger] = Object.keys(unknown);
-  if (stranger !== undefined) throw unknownOption("produce", stranger, "lease and onError");
-  if (!isCount(lease) || lease < shortestLease || lease > longestTimer)
-    invalid("lease", lease, `a whole number of milliseconds from ${shortestLease} to ${longestTimer}`);
-  if (onError !== undefined && typeof onError !== "function")
-    invalid("onError", onError, "a function that returns an event, null for none, or undefined for the default");
-  return { lease, onError };
+  return readOptions<ProduceSettings>("produce", options, produceTable);
 }
 
 /** @throws {EventStreamError} `ERR_INVALID_SOURCE` */
@@ -163,10 +170,4 @@ export function gapEvent(
 
 function isCount(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 1;
-}
-
-function invalid(name: string, value: unknown, must: string): never {
-  throw new EventStreamError("ERR_INVALID_OPTION", `The option ${name} is ${show(value)}; it must be ${must}.`, {
-    field: name,
-  });
 }

@@ -1,7 +1,8 @@
 import { EventStreamError, show } from "../errors.js";
-import { encode } from "../format/encode.js";
-import { EncodedEvent } from "../format/encoded-event.js";
-import type { ServerSentEvent } from "../format/event.js";
+import { encode, serialized } from "../format/encode.js";
+import { EncodedEvent, frameOf } from "../format/encoded-event.js";
+import { checkComment, checkEvent, checkRetry, fieldsOf } from "../format/fields.js";
+import { nothingToSend } from "../format/refusal.js";
 import type { PublishedEvent } from "./broker.js";
 
 /**
@@ -21,11 +22,11 @@ export interface EventParts {
  *
  * @throws {EventStreamError} the codes of `encodeEvent`, and `ERR_INVALID_FIELD` for an event that brings its own `id`
  */
-export function encodeForPublishing(event: unknown): EventParts {
-  if (typeof event !== "object" || event === null) {
-    throw new EventStreamError("ERR_INVALID_ITEM", `${show(event)} cannot be published; write { data: … }.`);
+export function encodeForPublishing(item: unknown): EventParts {
+  if (typeof item !== "object" || item === null) {
+    throw new EventStreamError("ERR_INVALID_ITEM", `${show(item)} cannot be published; write { data: … }.`);
   }
-  const { comment, id, event: type, data, retry } = event as ServerSentEvent;
+  const { comment, id, event, data, retry } = fieldsOf(item);
   if (id !== undefined) {
     throw new EventStreamError(
       "ERR_INVALID_FIELD",
@@ -33,24 +34,56 @@ export function encodeForPublishing(event: unknown): EventParts {
       { field: "id" },
     );
   }
-  let json: string | undefined;
-  // The format room checks it, and what its serialize makes is kept, so that data is serialized once.
-  encode(event, "\n", (value) => (json = JSON.stringify(value)));
-  return {
-    ...(comment === undefined ? {} : { comment }),
-    ...(type === undefined ? {} : { event: type }),
-    ...(json === undefined ? {} : { json }),
-    ...(typeof data === "string" ? { text: data } : {}),
-    ...(retry === undefined ? {} : { retry: String(retry) }),
+  const parts: EventParts = {
+    ...(comment === undefined ? {} : { comment: checkComment(comment) }),
+    ...(event === undefined ? {} : { event: checkEvent(event) }),
+    ...(data === undefined ? {} : dataPart(data)),
+    ...(retry === undefined ? {} : { retry: String(checkRetry(retry)) }),
   };
+  if (data === undefined && (event !== undefined || (comment === undefined && retry === undefined))) {
+    throw nothingToSend(item, event);
+  }
+  return parts;
 }
 
-/** The event that subscribers get: `parts` under the broker's `id`, its frame composed, nothing serialized again. */
-export function publishedEvent(id: string, parts: EventParts): PublishedEvent {
-  return new StoredEvent(id, parts);
+function dataPart(data: unknown): EventParts {
+  if (typeof data === "string") return { text: data };
+  // Sent as its digits, which are more than a number that was read from JSON could hold.
+  if (typeof data === "bigint") return { text: String(data) };
+  return { json: serialized(data, JSON.stringify) };
 }
 
-/** `data` is an accessor of the object's own: `{ ...event }` copies it, and who never looks pays for no parsing. */
+/**
+ * The event that subscribers get: `parts` under the broker's `id`, with its frame, nothing serialized again.
+ *
+ * @throws {EventStreamError} where the parts are none that `encodeForPublishing` makes
+ */
+export function publishedEvent(id: string, { comment, event, text, json, retry }: EventParts): PublishedEvent {
+  const milliseconds = retry === undefined ? undefined : Number(retry);
+  // JSON has no line breaks: as data it is one line, and nothing is left to serialize.
+  const frame = encode({ comment, id, event, data: json ?? text, retry: milliseconds }, "\n", JSON.stringify);
+  return new StoredEvent(
+    frame,
+    id,
+    comment,
+    event,
+    json === undefined ? text : { json, value: undefined },
+    milliseconds,
+  );
+}
+
+/** The same event under another id. Only the line of its id is written anew. */
+export function withId(published: PublishedEvent, id: string): PublishedEvent {
+  return StoredEvent.withId(published as StoredEvent, id);
+}
+
+/** JSON text until somebody looks; from then on only what it says. */
+interface LazyData {
+  json: string | undefined;
+  value: unknown;
+}
+
+/** `data` is an accessor of the object's own: `{ ...event }` copies it, and a subscriber that never looks pays for no parsing. */
 const dataAccessor: PropertyDescriptor = {
   enumerable: true,
   get(this: StoredEvent) {
@@ -64,31 +97,54 @@ class StoredEvent extends EncodedEvent {
   declare readonly event?: string;
   declare readonly data?: unknown;
   declare readonly retry?: number;
-  /** The JSON text, until somebody looks; then what it says. */
-  #data: { json: string } | { value: unknown } | undefined;
+  /** Shared with the same event under other ids, so that it is parsed once. */
+  readonly #lazyData: LazyData | undefined;
 
-  constructor(id: string, { comment, event, text, json, retry }: EventParts) {
-    const milliseconds = retry === undefined ? undefined : Number(retry);
-    // JSON has no line breaks: as data it is one line, and nothing is left to serialize.
-    super(encode({ comment, id, event, data: json ?? text, retry: milliseconds }, "\n", JSON.stringify));
+  constructor(
+    frame: string,
+    id: string,
+    comment: string | undefined,
+    event: string | undefined,
+    data: string | LazyData | undefined,
+    retry: number | undefined,
+  ) {
+    super(frame);
     this.id = id;
     if (comment !== undefined) this.comment = comment;
     if (event !== undefined) this.event = event;
-    if (text !== undefined) this.data = text;
-    if (json !== undefined) {
-      this.#data = { json };
+    if (typeof data === "string") this.data = data;
+    else if (data !== undefined) {
+      this.#lazyData = data;
       Object.defineProperty(this, "data", dataAccessor);
     }
-    if (milliseconds !== undefined) this.retry = milliseconds;
+    if (retry !== undefined) this.retry = retry;
     Object.freeze(this);
   }
 
-  static dataOf(event: StoredEvent): unknown {
-    const held = event.#data as { json: string } | { value: unknown };
-    if ("value" in held) return held.value;
-    const value = parseFrozen(held.json);
-    event.#data = { value };
-    return value;
+  static dataOf(stored: StoredEvent): unknown {
+    const lazy = stored.#lazyData as LazyData;
+    if (lazy.json !== undefined) {
+      lazy.value = parseFrozen(lazy.json);
+      lazy.json = undefined;
+    }
+    return lazy.value;
+  }
+
+  static withId(stored: StoredEvent, id: string): StoredEvent {
+    const { comment, event, retry } = stored;
+    const frame = frameOf(stored) as string;
+    const line = `id: ${stored.id}\n`;
+    // Only comment lines come before it, and each of those begins with a colon.
+    const at = comment === undefined ? 0 : frame.indexOf(`\n${line}`) + 1;
+    const data = stored.#lazyData ?? (stored.data as string | undefined);
+    return new StoredEvent(
+      `${frame.slice(0, at)}id: ${id}\n${frame.slice(at + line.length)}`,
+      id,
+      comment,
+      event,
+      data,
+      retry,
+    );
   }
 }
 

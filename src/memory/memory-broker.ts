@@ -13,13 +13,13 @@ import {
   channelProduced,
   checkChannel,
   checkChannels,
-  checkHistory,
   checkSubscribeOptions,
+  historyOption,
 } from "../broker/checks.js";
+import { readOptions } from "../checks.js";
 import { Producers } from "../broker/producers.js";
 import { publishAll } from "../broker/publish-all.js";
 import { encodeForPublishing } from "../broker/published-event.js";
-import { EventStreamError, show, unknownOption } from "../errors.js";
 import type { ServerSentEvent } from "../format/event.js";
 import { Channels } from "./channels.js";
 import { ChannelClaims } from "./claims.js";
@@ -27,6 +27,12 @@ import { ChannelClaims } from "./claims.js";
 /** How a `memoryBroker` is made. */
 export interface MemoryBrokerOptions {
   /** How much of each channel is kept for clients that come back. */
+  readonly history?: HistoryOptions | undefined;
+}
+
+/** How a `memoryBroker` is made. */
+export interface MemoryBrokerOptions {
+  /** How much of each channel is kept. */
   readonly history?: HistoryOptions | undefined;
 }
 
@@ -40,18 +46,8 @@ export interface MemoryBrokerOptions {
 export function memoryBroker<E extends ServerSentEvent = ServerSentEvent>(
   options: MemoryBrokerOptions = {},
 ): ProducingBroker<E> {
-  if (typeof options !== "object" || options === null) {
-    throw new EventStreamError(
-      "ERR_INVALID_OPTION",
-      `The options of memoryBroker are ${show(options)}; they must be an object.`,
-    );
-  }
-  const { history, ...unknown } = options;
-  const [stranger] = Object.keys(unknown);
-  if (stranger !== undefined) {
-    throw unknownOption("memoryBroker", stranger, "history: { maxEvents, maxAge }");
-  }
-  return new MemoryBroker<E>(new Channels(checkHistory(history)));
+  const { history } = readOptions("memoryBroker", options, { history: historyOption });
+  return new MemoryBroker<E>(new Channels(history));
 }
 
 class MemoryBroker<E extends ServerSentEvent> implements ProducingBroker<E> {

@@ -1,6 +1,6 @@
-import { type History, checkHistory } from "../broker/checks.js";
+import { type History, historyOption } from "../broker/checks.js";
 import type { HistoryOptions } from "../broker/broker.js";
-import { EventStreamError, show, unknownOption } from "../errors.js";
+import { invalidOption, option, type Option, property, readOptions } from "../checks.js";
 import type { Database } from "./database.js";
 import { type PGliteDatabase, PGliteStore } from "./pglite.js";
 import { PoolDatabase, type PostgresPool } from "./pool.js";
@@ -51,39 +51,35 @@ export interface PostgresSettings {
   readonly timeout: number;
 }
 
-const names = "pool, schema, history, listen, pollInterval and timeout";
+const delay = (fallback: number): Option<number> =>
+  option(
+    fallback,
+    (value) => Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) < 2 ** 31,
+    "a whole number of milliseconds from 1 to 2147483647",
+  );
+
+const table = {
+  pool: { default: undefined, read: (pool: unknown) => pool },
+  schema: { default: defaultSchema, read: checkSchema },
+  history: historyOption,
+  listen: option<NonNullable<PostgresBrokerOptions["listen"]>>(
+    true,
+    (value) => typeof value === "boolean" || isWay(value),
+    'true, false, or { connectionString: "postgres://…" } that leads to Postgres itself',
+  ),
+  pollInterval: delay(10_000),
+  timeout: delay(5000),
+};
 
 /** @throws {EventStreamError} `ERR_INVALID_OPTION`, naming the option and its value */
 export function checkPostgresOptions(options: PostgresBrokerOptions): PostgresSettings {
-  const {
-    pool,
-    schema = defaultSchema,
-    history,
-    listen = true,
-    pollInterval = 10_000,
-    timeout = 5000,
-    ...unknown
-  } = options ?? {};
-  const [stranger] = Object.keys(unknown);
-  if (stranger !== undefined) throw unknownOption("postgresBroker", stranger, names);
-  checkDelay("pollInterval", pollInterval);
-  checkDelay("timeout", timeout);
-  const isWay = typeof listen === "object" && listen !== null && typeof listen.connectionString === "string";
-  if (typeof listen !== "boolean" && !isWay)
-    throw invalid(
-      "listen",
-      listen,
-      'true, false, or { connectionString: "postgres://…" } that leads to Postgres itself',
-    );
-  const connectionString = isWay ? listen.connectionString : undefined;
-  return {
-    database: databaseOf(pool, connectionString),
-    schema: checkSchema(schema),
-    history: checkHistory(history),
-    listens: listen !== false,
-    pollInterval,
-    timeout,
-  };
+  const { pool, listen, ...settings } = readOptions("postgresBroker", options ?? {}, table);
+  const database = databaseOf(pool, typeof listen === "object" ? listen.connectionString : undefined);
+  return { ...settings, database, listens: listen !== false };
+}
+
+function isWay(value: unknown): boolean {
+  return typeof value === "object" && value !== null && typeof property(value, "connectionString") === "string";
 }
 
 function databaseOf(pool: unknown, connectionString: string | undefined): Database {
@@ -94,20 +90,9 @@ function databaseOf(pool: unknown, connectionString: string | undefined): Databa
     return new PoolDatabase(pool as PostgresPool, connectionString);
   if (typeof transaction === "function" && typeof listen === "function" && connectionString === undefined)
     return new PGliteStore(pool as PGliteDatabase);
-  throw invalid(
+  throw invalidOption(
     "pool",
     pool,
     'a Pool of pg: import { Pool } from "pg", then postgresBroker({ pool: new Pool({ connectionString }) }); or a PGlite, which needs no connectionString',
   );
-}
-
-function checkDelay(name: string, value: unknown): void {
-  if (!Number.isSafeInteger(value) || (value as number) < 1 || (value as number) >= 2 ** 31)
-    throw invalid(name, value, "a whole number of milliseconds from 1 to 2147483647");
-}
-
-function invalid(name: string, value: unknown, must: string): EventStreamError {
-  return new EventStreamError("ERR_INVALID_OPTION", `The option ${name} is ${show(value)}; it must be ${must}.`, {
-    field: name,
-  });
 }

@@ -2,7 +2,7 @@ import { channel as diagnosticsChannel } from "node:diagnostics_channel";
 import type { Broker, PublishedEvent, SubscribeOptions } from "../broker/broker.js";
 import { type SubscribeSettings, checkChannel, checkChannels, checkSubscribeOptions } from "../broker/checks.js";
 import { publishAll } from "../broker/publish-all.js";
-import { encodeForPublishing, publishedEvent } from "../broker/published-event.js";
+import { encodeForPublishing, withId } from "../broker/published-event.js";
 import { Subscription, type SubscriptionHost } from "../broker/subscription.js";
 import { EventStreamError } from "../errors.js";
 import type { ServerSentEvent } from "../format/event.js";
@@ -181,7 +181,7 @@ class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, Subs
 
   eventOf(entry: Entry, cursors: readonly ChannelCursor[]): PublishedEvent {
     if (cursors.length === 1) return entry.event;
-    return publishedEvent(composeId(cursors.map(({ channel, place }) => [channel, place])), entry.parts);
+    return withId(entry.event, composeId(cursors.map(({ channel, place }) => [channel, place])));
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { EventStreamError, show, unknownOption } from "../errors.js";
+import { invalidOption, readOptions } from "../checks.js";
 import { functions } from "./functions.js";
 import { dollarQuoted, identifier, literal } from "./sql.js";
 
@@ -16,10 +16,9 @@ const migrationLock = 5_067_093_914_262_391;
  * @example await client.query(postgresSchema());
  */
 export function postgresSchema(options: { readonly schema?: string | undefined } = {}): string {
-  const { schema = defaultSchema, ...unknown } = options ?? {};
-  const [stranger] = Object.keys(unknown);
-  if (stranger !== undefined) throw unknownOption("postgresSchema", stranger, "schema");
-  const name = checkSchema(schema);
+  const { schema: name } = readOptions("postgresSchema", options ?? {}, {
+    schema: { default: defaultSchema, read: checkSchema },
+  });
   const s = identifier(name);
   return `${definition(name)}
 -- Last, so that it says that everything above has been done.
@@ -48,11 +47,7 @@ export function checkSchema(schema: unknown): string {
     Buffer.byteLength(schema) <= 63 &&
     !schema.startsWith("pg_");
   if (isName) return schema;
-  throw new EventStreamError(
-    "ERR_INVALID_OPTION",
-    `The option schema is ${show(schema)}; it must be a name of 1 to 63 bytes that does not begin with pg_, such as "event_source".`,
-    { field: "schema" },
-  );
+  throw invalidOption("schema", schema, 'a name of 1 to 63 bytes that does not begin with pg_, such as "event_source"');
 }
 
 /**

@@ -11,14 +11,13 @@ export interface Entry {
   /** When it was numbered, in microseconds of the server's clock: what is older comes first among several channels. */
   readonly at: number;
   readonly event: PublishedEvent;
-  readonly parts: EventParts;
 }
 
 /** @throws {EventStreamError} `ERR_FOREIGN_ENTRY` */
 export function entryOf(channel: string, run: string, n: number, at: number, payload: string): Entry {
   try {
     const parts = JSON.parse(payload) as EventParts;
-    return { n, at, event: publishedEvent(formatPlace({ run, n }), parts), parts };
+    return { n, at, event: publishedEvent(formatPlace({ run, n }), parts) };
   } catch (cause) {
     throw new EventStreamError(
       "ERR_FOREIGN_ENTRY",

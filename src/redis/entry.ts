@@ -9,7 +9,6 @@ export interface Entry {
   readonly after: string;
   /** `undefined` in the end mark. */
   readonly event: PublishedEvent | undefined;
-  readonly parts: EventParts;
 }
 
 /** An entry that is an event. */
@@ -38,9 +37,9 @@ export function readEntry(key: string, [id, raw]: RawEntry): Entry {
   const { after, end, ...parts }: EventParts & { after?: string; end?: string } = pairs(key, id, raw);
   const isOurs = after !== undefined && (after === origin || isId(after)) && raw.length > 2;
   if (!isOurs) throw foreign(key, id);
-  if (end !== undefined) return { id, after, event: undefined, parts };
+  if (end !== undefined) return { id, after, event: undefined };
   try {
-    return { id, after, event: publishedEvent(id, parts), parts };
+    return { id, after, event: publishedEvent(id, parts) };
   } catch (cause) {
     throw foreign(key, id, cause);
   }

@@ -2,14 +2,15 @@ import {
   type SubscribeSettings,
   checkChannel,
   checkChannels,
-  checkHistory,
   checkSubscribeOptions,
+  historyOption,
 } from "../broker/checks.js";
 import type { Broker, HistoryOptions, PublishedEvent, SubscribeOptions } from "../broker/broker.js";
 import { publishAll } from "../broker/publish-all.js";
-import { encodeForPublishing, publishedEvent } from "../broker/published-event.js";
+import { encodeForPublishing, withId } from "../broker/published-event.js";
 import { type Beginning, Subscription, type SubscriptionHost } from "../broker/subscription.js";
-import { EventStreamError, show, unknownOption } from "../errors.js";
+import { option, readOptions } from "../checks.js";
+import { EventStreamError } from "../errors.js";
 import type { ServerSentEvent } from "../format/event.js";
 import { channelTag } from "./channel-tag.js";
 import { composeId, positionsIn } from "./composite-id.js";
@@ -56,7 +57,21 @@ export interface RedisBrokerOptions {
   readonly sharded?: boolean | undefined;
 }
 
-const defaults = { prefix: "express-event-source:", timeout: 5000, sharded: false };
+const table = {
+  client: { default: undefined, read: (client: unknown) => client },
+  prefix: option(
+    "express-event-source:",
+    (value) => typeof value === "string" && !/\p{Surrogate}/u.test(value),
+    'a string, such as "events:"',
+  ),
+  history: historyOption,
+  timeout: option(
+    5000,
+    (value) => Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) < 2 ** 31,
+    "a whole number of milliseconds from 1 to 2147483647",
+  ),
+  sharded: option<boolean>(false, (value) => typeof value === "boolean", "true or false"),
+};
 
 /**
  * How much longer than its newest event the key of a channel lives at most, in milliseconds: time enough to know that nothing
@@ -72,37 +87,14 @@ const longestMargin = 60_000;
  * @example const broker = redisBroker<Message>({ client: await createClient({ url }).connect() });
  */
 export function redisBroker<E extends ServerSentEvent = ServerSentEvent>(options: RedisBrokerOptions): Broker<E> {
-  const {
-    client,
-    prefix = defaults.prefix,
-    history: historyOptions,
-    timeout = defaults.timeout,
-    sharded = defaults.sharded,
-    ...unknown
-  } = options ?? {};
-  const [stranger] = Object.keys(unknown);
-  if (stranger !== undefined) {
-    throw unknownOption("redisBroker", stranger, "client, prefix, history, timeout and sharded");
-  }
+  const { client, prefix, history, timeout, sharded } = readOptions("redisBroker", options ?? {}, table);
   const redis = redisOf(client);
-  if (typeof prefix !== "string" || /\p{Surrogate}/u.test(prefix))
-    throw invalid("prefix", prefix, 'a string, such as "events:"');
-  if (!Number.isSafeInteger(timeout) || timeout < 1 || timeout >= 2 ** 31)
-    throw invalid("timeout", timeout, "a whole number of milliseconds from 1 to 2147483647");
-  if (typeof sharded !== "boolean") throw invalid("sharded", sharded, "true or false");
-  const history = checkHistory(historyOptions);
   const timeToLive = history.maxAge + Math.min(history.maxAge, longestMargin);
   const reads = new Reads(redis, timeout);
   const store = new Store(redis, reads, timeout, history, timeToLive);
   const keeping: Keeping = { history, timeToLive, timeout, prefix, ring: sharded ? "SPUBLISH" : "PUBLISH" };
   const follower = new Follower(redis, store, { prefix, isSharded: sharded, timeout });
   return new RedisBroker<E>(store, reads, follower, new Outbox(redis, keeping), prefix, timeout);
-}
-
-function invalid(name: string, value: unknown, must: string): EventStreamError {
-  return new EventStreamError("ERR_INVALID_OPTION", `The option ${name} is ${show(value)}; it must be ${must}.`, {
-    field: name,
-  });
 }
 
 class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionHost<EventEntry, TailCursor> {
@@ -202,16 +194,16 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionH
     return compareIds(a.id, b.id);
   }
 
-  eventOf({ id, event, parts }: EventEntry, cursors: readonly TailCursor[]): PublishedEvent {
+  eventOf({ id, event }: EventEntry, cursors: readonly TailCursor[]): PublishedEvent {
     if (cursors.length === 1) return event;
-    return publishedEvent(
+    return withId(
+      event,
       composeId(
         cursors.map((cursor) => {
           const { name, firstCount } = cursor.tag as NonNullable<TailCursor["tag"]>;
           return { tag: name, firstCount, position: cursor.positionAt(id) };
         }),
       ),
-      parts,
     );
   }
 

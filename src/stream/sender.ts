@@ -1,6 +1,7 @@
 import type { Response } from "express";
 import { headersSent } from "../errors.js";
-import { checkRetry, encode } from "../format/encode.js";
+import { encode } from "../format/encode.js";
+import { checkRetry } from "../format/fields.js";
 import type { Settings } from "../options.js";
 import { setHead } from "../response/head.js";
 import { Timer } from "../runtime/clock.js";

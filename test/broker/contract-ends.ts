@@ -102,7 +102,7 @@ export function endsContract(subject: Subject): void {
       async function* source(): AsyncGenerator<ServerSentEvent> {
         try {
           yield { data: 0 };
-          yield { data: 1n };
+          yield { data: [1n] };
           yield { data: 2 };
         } finally {
           letGo();

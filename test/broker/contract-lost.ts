@@ -1,8 +1,8 @@
 import type { HistoryOptions, ServerSentEvent } from "express-event-source";
 import { describe, expect, it, onTestFinished } from "vitest";
 import type { ProducingBroker } from "../../src/broker/broker.js";
-import { deferred } from "../support/deferred.js";
 import { read } from "./contract.js";
+import { Gate } from "../support/stage.js";
 
 /** Two brokers on one store, as in two processes. */
 export interface SharedStore {
@@ -30,15 +30,15 @@ export function lostContract(share: (history?: HistoryOptions) => Promise<Shared
 
   /** Says "first", then waits for `gate` or its signal, then says "second". */
   function haltingSource() {
-    const gate = deferred();
-    const heard = deferred<unknown>();
+    const gate = new Gate();
+    const heard = new Gate<unknown>();
     async function* source({ signal }: { signal: AbortSignal }): AsyncGenerator<ServerSentEvent> {
-      signal.addEventListener("abort", () => heard.resolve(signal.reason));
+      signal.addEventListener("abort", () => heard.open(signal.reason));
       yield { data: "first" };
-      await gate.promise;
+      await gate.opened;
       yield { data: "second" };
     }
-    return { source, gate, reason: heard.promise };
+    return { source, gate, reason: heard.opened };
   }
 
   const names = async (broker: ProducingBroker): Promise<unknown[]> => {
@@ -49,16 +49,16 @@ export function lostContract(share: (history?: HistoryOptions) => Promise<Shared
   describe("two processes", { timeout: 30_000 }, () => {
     it("have one producer between them", async () => {
       const { producing, other } = await open();
-      const gate = deferred();
+      const gate = new Gate();
       const runs = await Promise.all(
         Array.from({ length: 20 }, (_, n) =>
           (n % 2 === 0 ? producing : other).produce("a", async function* () {
             yield { data: "once" };
-            await gate.promise;
+            await gate.opened;
           }),
         ),
       );
-      gate.resolve();
+      gate.open();
       const held = runs.filter((run) => run !== undefined);
       expect(held.length).toBe(1);
       expect(await held[0]?.done).toBe("completed");
@@ -85,7 +85,7 @@ export function lostContract(share: (history?: HistoryOptions) => Promise<Shared
       const everything = names(other);
       await new Promise((resolve) => setTimeout(resolve, 2.5 * lease));
       expect(await other.produce("a", () => [])).toBeUndefined();
-      gate.resolve();
+      gate.open();
       expect(await run?.done).toBe("completed");
       expect(await everything).toEqual(["first", "second"]);
     });
@@ -108,7 +108,7 @@ export function lostContract(share: (history?: HistoryOptions) => Promise<Shared
       expect(await reason).toBe("lost");
       expect(await run?.done).toBe("lost");
       await store.restore();
-      gate.resolve();
+      gate.open();
       expect(await other.stop("a")).toBe(false);
       expect(await other.produce("a", () => [])).toBeUndefined();
       expect(await names(other)).toEqual(["first", "lost"]);
@@ -127,19 +127,19 @@ export function lostContract(share: (history?: HistoryOptions) => Promise<Shared
   describe("a producer that is cut off for less than its lease", { timeout: 30_000 }, () => {
     it("goes on, and each of its events is stored once", async () => {
       const store = await open();
-      const items = deferred();
+      const items = new Gate();
       const run = await store.producing.produce(
         "a",
         async function* () {
           yield { data: 0 };
-          await items.promise;
+          await items.opened;
           for (let data = 1; data < 100; data++) yield { data };
         },
         { lease: 10_000 },
       );
       const everything = names(store.other);
       await (await read(store.other, "a", { from: "start" })).take(1);
-      items.resolve();
+      items.open();
       await store.cut();
       await new Promise((resolve) => setTimeout(resolve, 700));
       await store.restore();

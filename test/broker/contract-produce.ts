@@ -2,8 +2,7 @@ import { subscribe as onDiagnostics, unsubscribe as offDiagnostics } from "node:
 import type { Broker, HistoryOptions, ProduceOptions, Production, ServerSentEvent } from "express-event-source";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import type { ProducingBroker } from "../../src/broker/broker.js";
-import { deferred } from "../support/deferred.js";
-import { until } from "../support/stage.js";
+import { until, Gate } from "../support/stage.js";
 import { lostContract, type SharedStore } from "./contract-lost.js";
 import { read, tooMany } from "./contract.js";
 import { dataOf } from "./reader.js";
@@ -111,14 +110,14 @@ export function produceContract(name: string, subject: ProducingSubject): void {
 
       it("is exactly one of 20 calls at once, and of those that come later", async () => {
         const broker = await open();
-        const gate = deferred();
+        const gate = new Gate();
         const source = vi.fn(async function* () {
-          await gate.promise;
+          await gate.opened;
           yield { data: "once" };
         });
         const runs = await Promise.all(Array.from({ length: 20 }, () => broker.produce("a", source)));
         expect(await broker.produce("a", source)).toBeUndefined();
-        gate.resolve();
+        gate.open();
         const [run, ...others] = runs.filter((each) => each !== undefined);
         expect(others).toEqual([]);
         expect(await run?.done).toBe("completed");
@@ -151,32 +150,32 @@ export function produceContract(name: string, subject: ProducingSubject): void {
 
       it("keeps its channel while it runs, whatever maxAge is", async () => {
         const broker = await open({ maxAge: 500 });
-        const gate = deferred();
+        const gate = new Gate();
         const run = await begin(broker, async function* () {
           yield { data: "old" };
-          await gate.promise;
+          await gate.opened;
           yield { data: "new" };
         });
         await subject.pass(2_500);
         expect(await broker.produce("a", () => [])).toBeUndefined();
         await expect(broker.end("a")).rejects.toMatchObject({ code: "ERR_CHANNEL_PRODUCED" });
-        gate.resolve();
+        gate.open();
         expect(await run.done).toBe("completed");
         expect((await words(broker, "a")).at(-1)).toBe("new");
       });
 
       it("lets others publish, but neither end the channel nor publish all of it", async () => {
         const broker = await open();
-        const gate = deferred();
+        const gate = new Gate();
         const run = await begin(broker, async function* () {
-          await gate.promise;
+          await gate.opened;
           yield { data: "answer" };
         });
         await broker.publish("a", { data: "note" });
         const refused = { code: "ERR_CHANNEL_PRODUCED" };
         await expect(broker.end("a")).rejects.toMatchObject(refused);
         await expect(broker.publishAll("a", [{ data: "all" }])).rejects.toMatchObject(refused);
-        gate.resolve();
+        gate.open();
         expect(await run.done).toBe("completed");
         expect(await words(broker, "a")).toEqual(["note", "all", "answer"]);
         await broker.end("a");
@@ -218,7 +217,7 @@ export function produceContract(name: string, subject: ProducingSubject): void {
           },
           ["first", "failed"],
         ],
-        ["the default where onError's event is refused", { onError: () => ({ data: 1n }) }, ["first", "failed"]],
+        ["the default where onError's event is refused", { onError: () => ({ data: { n: 1n } }) }, ["first", "failed"]],
         [
           "the default where onError returns a promise",
           { onError: (() => Promise.reject(new Error("late"))) as unknown as () => undefined },
@@ -256,7 +255,7 @@ export function produceContract(name: string, subject: ProducingSubject): void {
         ["returns text", () => "text", "ERR_INVALID_SOURCE"],
         ["yields what is no event", () => ["text"], "ERR_INVALID_ITEM"],
         ["yields an event with an id", () => [{ id: 1, data: 1 }], "ERR_INVALID_FIELD"],
-        ["yields what cannot be serialized", () => [{ data: 1n }], "ERR_UNSERIALIZABLE_DATA"],
+        ["yields what cannot be serialized", () => [{ data: { n: 1n } }], "ERR_UNSERIALIZABLE_DATA"],
       ])("%s: is told like any failure", async (_name, source, code) => {
         const broker = await open();
         const run = await begin(broker, source as Source);
@@ -271,7 +270,7 @@ export function produceContract(name: string, subject: ProducingSubject): void {
         const run = await begin(broker, async function* (producer) {
           signal = producer.signal;
           try {
-            yield { data: 1n };
+            yield { data: { n: 1n } };
           } finally {
             returned();
           }
@@ -304,18 +303,20 @@ export function produceContract(name: string, subject: ProducingSubject): void {
 
       it("publishes nothing of what comes later, also from a source that knows no signal", async () => {
         const broker = await open();
-        const gate = deferred();
+        const gate = new Gate();
+        const asked = new Gate();
         let yielded = 0;
         const run = await begin(broker, async function* () {
           yield { data: yielded++ };
-          await gate.promise;
+          asked.open();
+          await gate.opened;
           yield { data: yielded++ };
           yield { data: yielded++ };
         });
-        await (await read(broker, "a", { from: "start" })).take(1);
+        await asked.opened;
         expect(await broker.stop("a")).toBe(true);
         expect(await run.done).toBe("stopped");
-        gate.resolve();
+        gate.open();
         await until(() => yielded === 2);
         expect(await words(broker, "a")).toEqual([0]);
       });
@@ -332,15 +333,15 @@ export function produceContract(name: string, subject: ProducingSubject): void {
 
       it("reaches a function whose promise is pending: what it promises is returned from, unread", async () => {
         const broker = await open();
-        const gate = deferred();
+        const gate = new Gate();
         const cancelled = vi.fn();
         const run = await begin(broker, async () => {
-          await gate.promise;
+          await gate.opened;
           return new ReadableStream<ServerSentEvent>({ cancel: cancelled });
         });
         expect(await broker.stop("a")).toBe(true);
         expect(await run.done).toBe("stopped");
-        gate.resolve();
+        gate.open();
         await until(() => cancelled.mock.calls.length === 1);
       });
 

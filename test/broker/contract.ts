@@ -102,8 +102,9 @@ export function brokerContract(name: string, subject: Subject): void {
       it.each<[string, unknown, string]>([
         ["an id of its own", { id: "7", data: 1 }, "ERR_INVALID_FIELD"],
         ["an unknown field", { text: 1 }, "ERR_UNKNOWN_FIELD"],
-        ["a payload that cannot be serialized", { data: 1n }, "ERR_UNSERIALIZABLE_DATA"],
+        ["a payload that cannot be serialized", { data: [1n] }, "ERR_UNSERIALIZABLE_DATA"],
         ["a forged line", { event: "a\ndata: b" }, "ERR_INVALID_FIELD"],
+        ["no data, which no browser would dispatch", { event: "done" }, "ERR_INVALID_FIELD"],
         ["no field", {}, "ERR_EMPTY_EVENT"],
         ["no object", "text", "ERR_INVALID_ITEM"],
       ])("rejects an event with %s, and nobody sees anything of it", async (_name, event, code) => {

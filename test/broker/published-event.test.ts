@@ -1,6 +1,6 @@
 import { encodeEvent } from "express-event-source";
 import { describe, expect, it, vi } from "vitest";
-import { encodeForPublishing, publishedEvent } from "../../src/broker/published-event.js";
+import { encodeForPublishing, publishedEvent, withId } from "../../src/broker/published-event.js";
 import { frameOf } from "../../src/format/encoded-event.js";
 
 const roundTrip = (event: object, id = "1-0") =>
@@ -16,7 +16,8 @@ describe("a published event", () => {
       { data: 0, event: "n" },
       { comment: "a\nb" },
       { retry: 0 },
-      { event: "" },
+      { event: "", data: 10n },
+      { comment: "a\nb", data: 1 },
       { comment: "c", event: "e", data: [true], retry: 5 },
     ]) {
       expect(frameOf(roundTrip(event))).toBe(encodeEvent({ ...event, id: "1-0" }));
@@ -61,6 +62,17 @@ describe("a published event", () => {
     expect(encodeEvent(event, { serialize: () => "x" })).toBe("id: 1-0\ndata: x\n\n");
   });
 
+  it("keeps everything but its id under another one, data parsed once for both", () => {
+    for (const event of [{ data: { n: 1 } }, { comment: "id: 1-0\nid: 1-0", event: "e", data: "x\ny", retry: 5 }]) {
+      const first = roundTrip(event);
+      const second = withId(first as never, "a:1,b:2") as Record<string, unknown>;
+      expect(frameOf(second)).toBe(encodeEvent({ ...event, id: "a:1,b:2" }));
+      expect(second).toEqual({ ...first, id: "a:1,b:2" });
+      expect(second.data).toBe(first.data);
+      expect(Object.isFrozen(second)).toBe(true);
+    }
+  });
+
   it("serializes its data once, however many ids and streams it gets", () => {
     const toJSON = vi.fn(() => ({ n: 1 }));
     const parts = encodeForPublishing({ data: { toJSON } });
@@ -93,10 +105,12 @@ describe("a published event", () => {
     ["an id of its own", { id: "7", data: 1 }, "ERR_INVALID_FIELD", "id"],
     ["an empty id of its own", { id: "", data: 1 }, "ERR_INVALID_FIELD", "id"],
     ["an unknown field", { dta: 1 }, "ERR_UNKNOWN_FIELD", "dta"],
-    ["a bigint as data", { data: 1n }, "ERR_UNSERIALIZABLE_DATA", "data"],
+    ["a bigint in data", { data: [1n] }, "ERR_UNSERIALIZABLE_DATA", "data"],
     ["a function as data", { data: () => 1 }, "ERR_UNSERIALIZABLE_DATA", "data"],
     ["a forged line", { event: "a\nb" }, "ERR_INVALID_FIELD", "event"],
     ["a negative retry", { retry: -1 }, "ERR_INVALID_FIELD", "retry"],
+    ["an event without data", { event: "done" }, "ERR_INVALID_FIELD", "data"],
+    ["data that came out undefined", { data: undefined }, "ERR_EMPTY_EVENT"],
     ["no field", {}, "ERR_EMPTY_EVENT"],
     ["bytes", new Uint8Array(3), "ERR_INVALID_ITEM"],
     ["a string", "text", "ERR_INVALID_ITEM"],

@@ -1,5 +1,5 @@
 import { encodeEvent, EventStreamError, type ServerSentEvent } from "express-event-source";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 
 /** The error of something that must fail. */
 function refusal(work: () => unknown): EventStreamError {
@@ -14,6 +14,14 @@ function refusal(work: () => unknown): EventStreamError {
 
 const refused = (item: unknown, options?: object): EventStreamError =>
   refusal(() => encodeEvent(item as ServerSentEvent, options));
+
+/** Gives every object of the process these properties, until the test has ended. */
+function pollute(properties: Record<string, unknown>): void {
+  Object.assign(Object.prototype, properties);
+  onTestFinished(() => {
+    for (const name of Object.keys(properties)) delete (Object.prototype as unknown as Record<string, unknown>)[name];
+  });
+}
 
 describe("the bytes of an event", () => {
   const frames: [item: Parameters<typeof encodeEvent>[0], frame: string][] = [
@@ -43,10 +51,11 @@ describe("the bytes of an event", () => {
     [{ data: [1, "two"] }, 'data: [1,"two"]\n\n'],
     [{ data: new Date(0) }, 'data: "1970-01-01T00:00:00.000Z"\n\n'],
     [{ data: '{"already":"JSON"}' }, 'data: {"already":"JSON"}\n\n'],
-    [{ event: "price" }, "event: price\n\n"],
-    [{ event: "" }, "event: \n\n"],
-    [{ event: "a: b" }, "event: a: b\n\n"],
-    [{ event: "nul \0 is legal here" }, "event: nul \0 is legal here\n\n"],
+    [{ data: 10n }, "data: 10\n\n"],
+    [{ event: "price", data: "" }, "event: price\ndata: \n\n"],
+    [{ event: "", data: "" }, "event: \ndata: \n\n"],
+    [{ event: "a: b", data: "" }, "event: a: b\ndata: \n\n"],
+    [{ event: "nul \0 is legal here", data: "" }, "event: nul \0 is legal here\ndata: \n\n"],
     [{ id: "7" }, "id: 7\n\n"],
     [{ id: "" }, "id: \n\n"],
     [{ id: 0 }, "id: 0\n\n"],
@@ -106,6 +115,30 @@ describe("the bytes of an event", () => {
     expect(encodeEvent(Object.assign(Object.create(null) as object, { data: 1 }))).toBe("data: 1\n\n");
   });
 
+  it("are those of the fields that are its own, whatever else every object of the process has", () => {
+    class Price {
+      get data(): unknown {
+        return 9;
+      }
+    }
+    const inherited = Object.create({ event: "price" }) as object;
+    pollute({ data: "polluted", event: "polluted", id: "polluted", price: 1 });
+    expect(encodeEvent({ data: "own" })).toBe("data: own\n\n");
+    expect(encodeEvent({ comment: "c" })).toBe(": c\n\n");
+    expect(encodeEvent(new Price())).toBe("data: 9\n\n");
+    expect(encodeEvent(Object.assign(inherited, { data: 1 }))).toBe("event: price\ndata: 1\n\n");
+    expect(refused({}).code).toBe("ERR_EMPTY_EVENT");
+    expect(refused({ data: 1, price: 2 }).code).toBe("ERR_UNKNOWN_FIELD");
+  });
+
+  it("are right for any number of events' names", () => {
+    for (let n = 0; n < 200; n++) expect(encodeEvent({ event: `e${n}`, data: n })).toBe(`event: e${n}\ndata: ${n}\n\n`);
+    const lone = { event: '\uD800 "quoted" \u2028', data: "" };
+    for (let n = 0; n < 2; n++) expect(encodeEvent(lone)).toBe(`event: ${lone.event}\ndata: \n\n`);
+    for (let n = 0; n < 2; n++) expect(refused({ event: "a\nb", data: "" }).field).toBe("event");
+    expect(encodeEvent({ event: "e1", data: 1 }, { lineEnding: "\r\n" })).toBe("event: e1\r\ndata: 1\r\n\r\n");
+  });
+
   it("read each field once", () => {
     let reads = 0;
     const event = {
@@ -127,9 +160,9 @@ describe("an event that cannot be sent is refused", () => {
     ["undefined", undefined, "ERR_INVALID_ITEM", undefined, /^undefined cannot/],
     ["a symbol", Symbol("s"), "ERR_INVALID_ITEM", undefined, /^Symbol\(s\) cannot/],
     ["a function", function now() {}, "ERR_INVALID_ITEM", undefined, /^function now cannot/],
-    ["bytes", new Uint8Array([1, 2]), "ERR_INVALID_ITEM", undefined, /decode them into a string/],
-    ["no bytes", new Uint8Array(), "ERR_INVALID_ITEM", undefined, /decode them into a string/],
-    ["a Buffer", Buffer.from("data: x\n\n"), "ERR_INVALID_ITEM", undefined, /decode them into a string/],
+    ["bytes", new Uint8Array([1, 2]), "ERR_INVALID_ITEM", undefined, /decode the bytes into a string/],
+    ["no bytes", new Uint8Array(), "ERR_INVALID_ITEM", undefined, /decode the bytes into a string/],
+    ["a Buffer", Buffer.from("data: x\n\n"), "ERR_INVALID_ITEM", undefined, /decode the bytes into a string/],
     [
       "an event without fields",
       {},
@@ -142,18 +175,40 @@ describe("an event that cannot be sent is refused", () => {
       { data: undefined, id: undefined },
       "ERR_EMPTY_EVENT",
       undefined,
-      /\{ data, id \} has none/,
+      /^The data of \{ data, id \} is undefined, so there is nothing to send; send null or ""/,
     ],
-    ["an empty array", [], "ERR_EMPTY_EVENT", undefined, /^an array of 0 has none/],
+    [
+      "data that came out undefined",
+      { data: undefined },
+      "ERR_EMPTY_EVENT",
+      undefined,
+      /^The data of \{ data \} is undefined/,
+    ],
+    ["fields that are undefined", { id: undefined }, "ERR_EMPTY_EVENT", undefined, /^\{ id \} has none of the fields/],
+    [
+      "an event without data",
+      { event: "done" },
+      "ERR_INVALID_FIELD",
+      "data",
+      /^The event "done" has no data.*write data: ""/,
+    ],
+    [
+      "an event whose data came out undefined",
+      { event: "done", data: undefined, id: 1 },
+      "ERR_INVALID_FIELD",
+      "data",
+      /write data: ""/,
+    ],
+    ["an empty array", [], "ERR_INVALID_ITEM", undefined, /^an array of 0 cannot.*toEvent: \(\[value\]\) => …/],
     ["a Date", new Date(), "ERR_EMPTY_EVENT", undefined, /^an instance of Date has none.*put your payload in data/],
     ["a Map", new Map([["data", 1]]), "ERR_EMPTY_EVENT", undefined, /^an instance of Map/],
-    ["a promise", Promise.resolve("x"), "ERR_EMPTY_EVENT", undefined, /await it first/],
+    ["a promise", Promise.resolve("x"), "ERR_INVALID_ITEM", undefined, /await the promise first/],
     [
       "an array",
       ["a"],
-      "ERR_UNKNOWN_FIELD",
-      "0",
-      /^"0" is not a field .*put your payload in data: \{ data: an array of 1 \}/,
+      "ERR_INVALID_ITEM",
+      undefined,
+      /^an array of 1 cannot be sent as an event; pass toEvent: \(\[value\]\) => … to send what is in it, as for events\.on\(\), or put it in data\.$/,
     ],
     [
       "a payload without data around it",
@@ -205,7 +260,7 @@ describe("an event that cannot be sent is refused", () => {
       "data",
       /serialize failed for the data \{ self \}/,
     ],
-    ["data: 5n", { data: 5n }, "ERR_UNSERIALIZABLE_DATA", "data", /the data 5n/],
+    ["a bigint inside of data", { data: [5n] }, "ERR_UNSERIALIZABLE_DATA", "data", /the data an array of 1/],
     [
       "data that serializes to undefined",
       { data: () => 1 },
@@ -264,11 +319,15 @@ describe("an event that cannot be sent is refused", () => {
 
 describe("the options of encodeEvent", () => {
   it.each<[options: unknown, field: string | undefined, message: RegExp]>([
-    [{ lineEnding: "\n\r" }, "lineEnding", /lineEnding is "\\n\\r"; it must be "\\n", "\\r\\n" or "\\r"/],
+    [{ lineEnding: "\n\r" }, "lineEnding", /The option lineEnding is "\\n\\r"; it must be "\\n", "\\r\\n" or "\\r"/],
     [{ lineEnding: null }, "lineEnding", /is null/],
     [{ serialize: "JSON" }, "serialize", /serialize is "JSON"; it must be a function/],
-    [{ lineEndings: "\n" }, "lineEndings", /no option "lineEndings"; it has "lineEnding" and "serialize"/],
-    [null, undefined, /options of encodeEvent are null; they must be an object/],
+    [
+      { lineEndings: "\n" },
+      "lineEndings",
+      /encodeEvent has no option "lineEndings" \(its value is "\\n"\); it has lineEnding, serialize\./,
+    ],
+    [null, undefined, /options of encodeEvent are null; they must be a plain object/],
     ["\r\n", undefined, /are "\\r\\n"/],
     // as `events.map(encodeEvent)` would pass it
     [0, undefined, /are 0/],
@@ -276,6 +335,11 @@ describe("the options of encodeEvent", () => {
     const error = refused("x", options as object);
     expect(error).toMatchObject({ code: "ERR_INVALID_OPTION", field });
     expect(error.message).toMatch(message);
+  });
+
+  it("are not what every object of the process has", () => {
+    pollute({ lineEnding: "\r", serialize: () => "polluted", other: 1 });
+    expect(encodeEvent({ data: 1 }, {})).toBe("data: 1\n\n");
   });
 
   it("may be undefined", () => {

@@ -58,7 +58,9 @@ const anyEvent = fc
     },
     { requiredKeys: [] },
   )
-  .filter((event) => Object.keys(event).length > 0);
+  // Without data an event has no type, or no browser would dispatch it.
+  .map((event): ServerSentEvent => ("data" in event ? event : { ...event, event: undefined }))
+  .filter((event) => Object.values(event).some((value) => value !== undefined));
 
 interface Received {
   events: EventSourceMessage[];

@@ -1,5 +1,7 @@
-import { eventSource, type EventSourceOptions, EventStreamError } from "express-event-source";
-import { describe, expect, it } from "vitest";
+import { eventSource, type EventSourceOptions, EventStreamError, memoryBroker } from "express-event-source";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { checkSubscribeOptions } from "../src/broker/checks.js";
+import { checkOptions } from "../src/options.js";
 
 function refusal(source: unknown, options?: unknown): EventStreamError {
   try {
@@ -200,5 +202,24 @@ describe("a source is refused when eventSource is called", () => {
     expect(error.message).toBe(
       `The source of eventSource is ${shown}; it must be an async iterable, an iterable, or a function that returns one or a promise of one.`,
     );
+  });
+});
+
+it("what somebody gave to every object of the process is no option", async () => {
+  const root = Object.prototype as unknown as Record<string, unknown>;
+  Object.assign(root, { headers: { "X-Polluted": "1" }, status: 500, pingInterval: "5", history: 5, other: 1 });
+  onTestFinished(() => {
+    for (const name of Object.keys(root)) delete root[name];
+  });
+  const settings = checkOptions({});
+  expect(settings).toMatchObject({ status: 200, pingInterval: 15_000 });
+  expect(Object.fromEntries(settings.headers)).not.toHaveProperty("X-Polluted", "1");
+  expect(memoryBroker({})).toBeTypeOf("object");
+  Object.assign(root, { lastEventId: 5, from: "polluted", signal: 5, onGap: 5 });
+  expect(checkSubscribeOptions({})).toEqual({
+    lastEventId: undefined,
+    from: "now",
+    signal: undefined,
+    onGap: undefined,
   });
 });

@@ -4,8 +4,10 @@ import { type Database, type Ear, preamble, type Row, transaction, unanswered, w
 export interface PostgresPool {
   readonly totalCount: number;
   readonly options: object;
-  connect(): Promise<PostgresClient & { release(error?: boolean | Error): void }>;
+  connect(callback: (error: Error | undefined, client: PooledClient | undefined) => void): void;
 }
+
+type PooledClient = PostgresClient & { release(error?: boolean | Error): void };
 
 /** What the broker needs of a `Client` of `pg`, from a pool or not. */
 export interface PostgresClient {
@@ -47,14 +49,13 @@ export class PoolDatabase implements Database {
     const deadline = performance.now() + timeout;
     let isOver = false;
     let giveUp = (): void => void (isOver = true);
-    const answer = this.#pool.connect().then(async (client) => {
+    const answer = this.#acquire().then(async (client) => {
       // A pool that was exhausted gives one when nobody wants it any more.
       if (isOver) {
         client.release();
+        client.off("error", ignore);
         throw unanswered(timeout);
       }
-      // The pool listens only to clients that are idle, and an error that nobody listens to ends the process.
-      client.on("error", ignore);
       let hasLeft = false;
       const release = (isBroken: boolean): void => {
         if (hasLeft) return;
@@ -74,6 +75,20 @@ export class PoolDatabase implements Database {
       }
     });
     return within(timeout, answer, () => giveUp());
+  }
+
+  /**
+   * The pool listens only to clients that are idle, and an error that nobody listens to ends the process: between a promise
+   * and whoever awaits it, the server may have gone.
+   */
+  #acquire(): Promise<PooledClient> {
+    return new Promise((resolve, reject) => {
+      this.#pool.connect((error, client) => {
+        if (client === undefined) return reject(error ?? new Error("The pool gave no client."));
+        client.on("error", ignore);
+        resolve(client);
+      });
+    });
   }
 
   async listen(bell: string, heard: (payload: string) => void, lost: () => void, timeout: number): Promise<Ear> {

@@ -7,6 +7,9 @@ export interface Fuzzed<Program> {
   readonly check: (program: Program) => Promise<void>;
   /** How many programs run beside each other. */
   readonly abreast: number;
+  /** What all programs share. */
+  readonly start?: () => Promise<void>;
+  readonly stop?: () => Promise<void>;
 }
 
 export interface Failure {

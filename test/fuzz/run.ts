@@ -68,6 +68,9 @@ async function run<Program>(kind: Fuzzed<Program>): Promise<Failure[]> {
 
 let failures = 0;
 for (const kind of fuzzed) {
-  if (values.only === undefined || values.only === kind.name) failures += (await run(kind)).length;
+  if (values.only !== undefined && values.only !== kind.name) continue;
+  await kind.start?.();
+  failures += (await run(kind)).length;
+  await kind.stop?.();
 }
 process.exitCode = failures === 0 ? 0 : 1;

@@ -99,6 +99,11 @@ class Run {
     await Promise.all(all);
   }
 
+  async #publishSurely(channel: string): Promise<void> {
+    do await this.#publish(channel, 1);
+    while (!this.#model.isStored(channel, this.#model.count(channel) - 1));
+  }
+
   async #publishAfterEnd(channel: string): Promise<void> {
     try {
       await this.#broker.publish(channel, { data: 0 });
@@ -132,7 +137,7 @@ class Run {
   /** Every client that is there gets the rest. */
   async #drain(): Promise<void> {
     for (const channel of new Set(this.#program.clients.flatMap(({ channels }) => channels)))
-      if (!this.#model.ended.has(channel)) await this.#publish(channel, 1);
+      if (!this.#model.ended.has(channel)) await this.#publishSurely(channel);
     const waiting = (): Client | undefined =>
       this.#clients.find(
         ({ isConnected, expectation }) => isConnected && (expectation?.missing !== undefined || expectation?.mustEnd),

@@ -57,7 +57,7 @@ export class Client {
     const placeOf = (channel: string) => {
       const count = model.count(channel);
       const isOpen = strange !== undefined || this.#from === "start";
-      return isOpen ? placeAt(0, model.firstHeld(channel)) : placeAt(count, count);
+      return isOpen ? placeAt(0, model.firstHeld(channel)) : placeAt(model.firstUnsure(channel), count);
     };
     const places = known?.places ?? new Map(this.channels.map((channel) => [channel, placeOf(channel)]));
     const abort = new AbortController();

@@ -34,6 +34,13 @@ export class Model {
     return this.#of(channel)[index]?.isStored === true;
   }
 
+  /** From where on events may still come that the broker has refused. */
+  firstUnsure(channel: string): number {
+    let index = this.count(channel);
+    while (index > 0 && !this.isStored(channel, index - 1)) index -= 1;
+    return index;
+  }
+
   /** Whether the history of the channel may have let go of this event by now. */
   mayHaveLeft(channel: string, index: number): boolean {
     const events = this.#of(channel);

@@ -68,6 +68,9 @@ export class ChannelCursor implements Cursor<Entry> {
     if (tail.losses.length > this.#losses) {
       const lostAfter = Math.min(...tail.losses.slice(this.#losses));
       this.#losses = tail.losses.length;
+      // What was read before may be what was lost.
+      this.#page = [];
+      this.#trimmedUpTo = 0;
       if (!("run" in this.#place) || this.#place.n > lostAfter) return this.#lose(tail, lostAfter);
     }
     if ("asOf" in this.#place) {
@@ -141,6 +144,8 @@ export class ChannelCursor implements Cursor<Entry> {
     const { run, n } = this.#place as { run: string; n: number };
     if (head === undefined || head.run !== run || (entries.length === 0 && head.last <= n))
       return this.#tails.refresh(tail);
+    // It may hold what was lost in the meantime.
+    if (tail.losses.length !== this.#losses) return undefined;
     this.#page = entries;
     this.#taken = 0;
     if (entries.length === 0) this.#trimmedUpTo = head.last;

@@ -28,10 +28,10 @@ export function headOf([id, era, priorEra, since, last, ended, born]: Row): Head
 /**
  * The number of the event after which a place goes on in the channel, or `undefined` where that cannot be told: it is of another
  * run, or of events that the server has lost. A channel lives for `maxAge` at least, so that no other one can have been
- * between a time at which there was none and one that was born less than that later.
+ * between a time at which there was none and one that was born less than that later. (Born, not committed: that may be earlier.)
  */
 export function placeIn(head: Head, place: Place, maxAge: number): number | undefined {
-  if ("asOf" in place) return head.born >= place.asOf && head.born - place.asOf < maxAge ? 0 : undefined;
+  if ("asOf" in place) return head.born - place.asOf < maxAge ? 0 : undefined;
   if (place.run === head.run) return place.n <= head.last ? place.n : undefined;
   return place.run === head.priorRun && place.n <= head.since ? place.n : undefined;
 }

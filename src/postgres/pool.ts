@@ -69,8 +69,8 @@ export class PoolDatabase implements Database {
         release(false);
         return rows.slice(preamble);
       } catch (error) {
-        // One that the server reports leaves the connection as it was.
-        release(!("severity" in (error as object)));
+        // After an ERROR the connection is as it was; FATAL is its end.
+        release((error as { severity?: unknown }).severity !== "ERROR");
         throw error;
       }
     });

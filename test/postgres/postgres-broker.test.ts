@@ -36,10 +36,6 @@ describeWithPostgres(
       "postgresBroker",
       subject(() => pool, 15),
     );
-    brokerContract(
-      "postgresBroker that polls",
-      subject(() => pool, 3, { listen: false, pollInterval: 50 }),
-    );
   },
   // Whatever the default is.
   ["default_transaction_isolation=serializable", "fsync=off"],

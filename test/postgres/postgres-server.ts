@@ -20,7 +20,7 @@ const folder = ["18", "17", "16", "15", "14", "13"]
   });
 
 /** Postgres refuses to run as root. */
-function unprivileged(): { uid?: number; gid?: number } {
+export function unprivileged(): { uid?: number; gid?: number } {
   if (process.getuid?.() !== 0) return {};
   const line =
     readFileSync("/etc/passwd", "utf8")

@@ -65,6 +65,15 @@ export function lacksSchema(error: unknown): boolean {
 export function explain(error: unknown, schema: string): EventStreamError {
   if (error instanceof EventStreamError) return error;
   const text = error instanceof Error ? error.message : String(error);
+  if (/^(?:22|54)/.test(sqlState(error) ?? "")) {
+    return new EventStreamError(
+      "ERR_UNSERIALIZABLE_DATA",
+      `Postgres cannot hold the event or its channel's name: ${text}.`,
+      {
+        cause: error,
+      },
+    );
+  }
   const remedy = lacksSchema(error)
     ? `: the schema ${JSON.stringify(schema)} is not there, or not that of this release; await broker.migrate() first`
     : sqlState(error) === "42501"

@@ -1,6 +1,7 @@
 import { keepingFunctions } from "./keeping-functions.js";
 import { numberingFunctions } from "./numbering-functions.js";
 import { definer } from "./plpgsql.js";
+import { producingFunction } from "./producing-function.js";
 import { readingFunctions } from "./reading-functions.js";
 import { transactionFunctions } from "./transaction-functions.js";
 
@@ -14,6 +15,7 @@ export function functions(s: string, bell: string): string {
     numberingFunctions(s, bell, define),
     readingFunctions(s, define),
     keepingFunctions(s, define),
+    producingFunction(s, define),
     transactionFunctions(s, bell, define),
   ].join("");
 }

@@ -10,11 +10,13 @@ export interface Head {
   readonly since: number;
   readonly last: number;
   readonly isEnded: boolean;
+  /** Whether a producer fills it, or did. */
+  readonly production: "none" | "live" | "over";
   /** In milliseconds of the server's clock. */
   readonly born: number;
 }
 
-export function headOf([id, era, priorEra, since, last, ended, born]: Row): Head {
+export function headOf([id, era, priorEra, since, last, ended, born, production]: Row): Head {
   return {
     run: `${id}.${era}`,
     priorRun: priorEra === null ? undefined : `${id}.${priorEra}`,
@@ -22,6 +24,7 @@ export function headOf([id, era, priorEra, since, last, ended, born]: Row): Head
     last: Number(last),
     isEnded: ended !== null,
     born: Number(born),
+    production: production === "live" ? "live" : typeof production === "string" ? "over" : "none",
   };
 }
 

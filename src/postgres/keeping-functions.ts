@@ -50,6 +50,7 @@ function sweepFunction(s: string, define: Define): string {
     UPDATE ${s}.channels AS c SET trimmed = h.new_trimmed FROM held AS h
     WHERE c.id = h.id AND h.new_trimmed > h.trimmed;
     DELETE FROM ${s}.channels AS c WHERE c.id = ANY (locked) AND c.touched < oldest AND c.trimmed = c.last
+      AND c.production IS DISTINCT FROM 'live'
       AND NOT EXISTS (SELECT FROM ${s}.pending AS p WHERE p.name = c.name);
   END IF;
   RETURN go_on::text;`,

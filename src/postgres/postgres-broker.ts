@@ -1,11 +1,27 @@
-import { channel as diagnosticsChannel } from "node:diagnostics_channel";
-import type { Broker, PublishedEvent, SubscribeOptions } from "../broker/broker.js";
-import { type SubscribeSettings, checkChannel, checkChannels, checkSubscribeOptions } from "../broker/checks.js";
+import type {
+  ProduceOptions,
+  Producer,
+  ProducingBroker,
+  Production,
+  PublishedEvent,
+  SubscribeOptions,
+} from "../broker/broker.js";
+import {
+  type SubscribeSettings,
+  brokerClosed,
+  channelEnded,
+  channelProduced,
+  checkChannel,
+  checkChannels,
+  checkSubscribeOptions,
+} from "../broker/checks.js";
+import { Producers } from "../broker/producers.js";
 import { publishAll } from "../broker/publish-all.js";
 import { encodeForPublishing, withId } from "../broker/published-event.js";
 import { Subscription, type SubscriptionHost } from "../broker/subscription.js";
-import { EventStreamError } from "../errors.js";
 import type { ServerSentEvent } from "../format/event.js";
+import { announce } from "../runtime/diagnostics.js";
+import { ChannelClaims } from "./claims.js";
 import { ChannelCursor } from "./cursor.js";
 import { explain, lacksSchema } from "./database.js";
 import { placeIn } from "./head.js";
@@ -13,7 +29,7 @@ import { checkPostgresOptions, type PostgresBrokerOptions, type PostgresSettings
 import { composeId, type Place, placesIn } from "./place.js";
 import { Reader } from "./reader.js";
 import { bellOf, postgresSchema, schemaVersion } from "./schema.js";
-import { channelEnded, Store } from "./store.js";
+import { produced, Store } from "./store.js";
 import { Sweeper, sweepInterval } from "./sweeper.js";
 import type { Entry } from "./tail.js";
 import { checkTransactionClient, enqueue, type TransactionClient } from "./transaction.js";
@@ -25,7 +41,7 @@ export interface TransactionOptions {
 }
 
 /** A broker whose events can be part of the application's own transactions. */
-export interface PostgresBroker<E extends ServerSentEvent = ServerSentEvent> extends Broker<E> {
+export interface PostgresBroker<E extends ServerSentEvent = ServerSentEvent> extends ProducingBroker<E> {
   publish(channel: string, event: E): Promise<string>;
   /**
    * Publishes in the application's transaction: the event exists if and only if that commits. It takes its place among the
@@ -59,26 +75,26 @@ export function postgresBroker<E extends ServerSentEvent = ServerSentEvent>(
   return new SchemaBroker<E>(checkPostgresOptions(options));
 }
 
-const errors = diagnosticsChannel("express-event-source:error");
-
 class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, SubscriptionHost<Entry, ChannelCursor> {
   readonly #schema: string;
   readonly #database: PostgresSettings["database"];
   readonly #store: Store;
   readonly #reader: Reader;
   readonly #sweeper: Sweeper;
+  readonly #producers: Producers<E>;
   isClosed = false;
 
   constructor({ database, schema, history, listens, pollInterval, timeout }: PostgresSettings) {
     this.#schema = schema;
     this.#database = database;
     this.#store = new Store(database, schema, history, timeout, (channel) => {
-      errors.publish({ channel, error: channelEnded(channel) });
+      announce("error", { channel, error: channelEnded(channel) });
     });
     // Often enough to keep the channels that are subscribed to from being forgotten.
     const interval = Math.min(pollInterval, sweepInterval(history.maxAge));
     this.#reader = new Reader(this.#store, database, listens ? bellOf(schema) : undefined, interval);
     this.#sweeper = new Sweeper(this.#store);
+    this.#producers = new Producers(new ChannelClaims(this.#store, this.#reader));
   }
 
   async migrate(): Promise<void> {
@@ -122,7 +138,8 @@ class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, Subs
     checkChannel(channel);
     this.#open();
     if (options !== undefined) {
-      await enqueue(checkTransactionClient(options), this.#schema, channel, null);
+      const refusal = await enqueue(checkTransactionClient(options), this.#schema, channel, null);
+      if (refusal === produced) throw channelProduced(channel);
       return;
     }
     await this.#store.end(channel);
@@ -148,6 +165,19 @@ class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, Subs
     return subscription as AsyncIterable<PublishedEvent<E>>;
   }
 
+  produce(
+    channel: string,
+    source: (producer: Producer) => unknown,
+    options?: ProduceOptions<E>,
+  ): Promise<Production | undefined> {
+    this.#sweeper.start();
+    return this.#producers.produce(channel, source, options);
+  }
+
+  stop(channel: string): Promise<boolean> {
+    return this.#producers.stop(channel);
+  }
+
   /** Where a subscription begins in a channel, and whether something is missing before that. */
   async #begin(
     channel: string,
@@ -170,7 +200,11 @@ class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, Subs
     const { run, last, isEnded } = head;
     const newest = { run, n: last };
     const known = place === undefined ? undefined : placeIn(head, place, this.#store.history.maxAge);
-    const isMissing = lastEventId !== undefined && (known === undefined || known < start);
+    const isMissing =
+      lastEventId === undefined
+        ? // What a producer fills is read from its beginning, or it is not whole.
+          from === "start" && head.production !== "none" && start > 0
+        : known === undefined || known < start;
     const n = isMissing || (lastEventId === undefined && from === "start") ? start : (known ?? last);
     return begin({ run, n }, newest, isEnded && n >= last, isMissing);
   }
@@ -186,15 +220,12 @@ class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, Subs
 
   async close(): Promise<void> {
     this.isClosed = true;
+    await this.#producers.close();
     await Promise.all([this.#reader.close(), this.#sweeper.close()]);
   }
 
   #open(): void {
-    if (this.isClosed)
-      throw new EventStreamError(
-        "ERR_BROKER_CLOSED",
-        "The broker has been closed; close it after everything that publishes or subscribes.",
-      );
+    if (this.isClosed) throw brokerClosed();
     this.#sweeper.start();
   }
 }

@@ -2,11 +2,13 @@ import { backOff } from "../runtime/backoff.js";
 import type { Page, Tails } from "./cursor.js";
 import { type Database, type Runner, sqlState } from "./database.js";
 import { Hearing } from "./hearing.js";
+import { Pace } from "./pace.js";
 import type { Place } from "./place.js";
 import { type Found, foundIn, readStatement } from "./readings.js";
 import type { Store } from "./store.js";
 import { Tail } from "./tail.js";
-import { TailIndex } from "./tail-index.js";
+import { keyOf, TailIndex } from "./tail-index.js";
+import { Watches } from "./watches.js";
 
 /** How many channels one statement reads at most. */
 const tailsAtOnce = 64;
@@ -24,20 +26,22 @@ export class Reader implements Tails {
   readonly maxAge: number;
   readonly #store: Store;
   readonly #hearing: Hearing;
-  readonly #interval: number;
+  readonly #pace: Pace;
   readonly #tails = new TailIndex();
+  readonly #watches = new Watches();
   /** The tails to read, each with the number of an event that it has to have. */
   #rung = new Map<Tail, number>();
   #state: "idle" | "running" | "closed" = "idle";
+  /** Those that somebody fills: whoever reads them notices when its lease is over. */
+  readonly #produced = new Set<Tail>();
   #isCheckDue = false;
   #isDrainDue = false;
-  #wakeUp: (() => void) | undefined;
 
   /** @param bell `undefined`: it does not listen, and asks every `interval` milliseconds */
   constructor(store: Store, database: Database, bell: string | undefined, interval: number) {
     this.#store = store;
     this.#hearing = new Hearing(database, bell, store.timeout, interval, this.#heard, this.#deafen);
-    this.#interval = interval;
+    this.#pace = new Pace(interval);
     this.maxAge = store.history.maxAge;
   }
 
@@ -65,6 +69,7 @@ export class Reader implements Tails {
   #forget(tail: Tail): void {
     this.#tails.delete(tail);
     this.#rung.delete(tail);
+    this.#produced.delete(tail);
   }
 
   refresh(tail: Tail): Promise<void> {
@@ -78,6 +83,13 @@ export class Reader implements Tails {
     return this.#store.page(tail.channel, { run, n }, () => tail.subscriptions > 0 && this.#isOpen);
   }
 
+  /** Has `wake` called when the channel has ended, or may have. */
+  watch(channel: string, wake: () => void): () => void {
+    const unwatch = this.#watches.add(keyOf(channel), wake, () => this.#hearing.isListening);
+    if (this.#state === "idle") void this.#run();
+    return unwatch;
+  }
+
   /** This process has published an event: who does not listen would hear of it with the next check only. */
   published(channel: string): void {
     const tail = this.#tails.find(channel);
@@ -87,23 +99,24 @@ export class Reader implements Tails {
   async close(): Promise<void> {
     this.#state = "closed";
     for (const tail of this.#tails) tail.wake();
-    this.#wakeUp?.();
+    this.#pace.wake();
     await this.#hearing.hangUp();
   }
 
   #ring(tail: Tail, n: number): void {
     this.#rung.set(tail, Math.max(n, this.#rung.get(tail) ?? 0));
     if (this.#state === "idle") void this.#run();
-    else this.#wakeUp?.();
+    else this.#pace.wake();
   }
 
   /** What a bell says: nothing where something is pending, else the keys of channels and the numbers of their last events. */
   readonly #heard = (payload: string): void => {
     if (payload === "") {
       this.#isDrainDue = true;
-      this.#wakeUp?.();
+      this.#pace.wake();
     }
     for (const [, key, last, ended] of payload.matchAll(/([0-9a-f]{16}):(\d+)(!?)/g)) {
+      if (ended === "!") this.#watches.ring(key as string);
       const tail = this.#tails.findByKey(key as string);
       if (tail === undefined) continue;
       if (ended === "!") this.#ring(tail, anyway);
@@ -114,12 +127,12 @@ export class Reader implements Tails {
   /** Nobody hears what rings now, or has heard what rang a moment ago. */
   readonly #deafen = (): void => {
     this.#isCheckDue = this.#tails.size > 0;
-    this.#wakeUp?.();
+    this.#watches.ringAll();
+    this.#pace.wake();
   };
 
   async #run(): Promise<void> {
     this.#state = "running";
-    let nextCheck = performance.now() + this.#interval;
     for (let failures = 0; this.#isOpen;) {
       try {
         const runner = await this.#hearing.runner();
@@ -135,12 +148,12 @@ export class Reader implements Tails {
         continue;
       }
       if (this.#rung.size > 0 || this.#isDrainDue || this.#isCheckDue || !this.#isOpen) continue;
-      await this.#rest(nextCheck - performance.now());
-      if (performance.now() < nextCheck) continue;
-      if (this.#tails.size === 0) break;
+      const due = await this.#pace.rest(this.#produced.size > 0, this.#tails.size > 0);
+      this.#isDrainDue ||= due.areLeasesDue;
+      if (!due.isCheckDue) continue;
+      if (this.#tails.size === 0 && !this.#watches.isWatching) break;
       for (const tail of this.#tails) tail.expire();
       this.#isCheckDue = true;
-      nextCheck = performance.now() + this.#interval;
     }
     if (this.#isOpen) this.#state = "idle";
     await this.#hearing.hangUp();
@@ -148,19 +161,6 @@ export class Reader implements Tails {
 
   get #isOpen(): boolean {
     return this.#state !== "closed";
-  }
-
-  /** Until something is to be done, `milliseconds` at most. */
-  #rest(milliseconds: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, Math.max(0, milliseconds));
-      // An idle process may end.
-      if (this.#tails.size === 0) timer.unref();
-      this.#wakeUp = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
   }
 
   /** Which channels have changed, and that those of this process are used. */
@@ -227,6 +227,8 @@ export class Reader implements Tails {
         this.#forget(tail);
       } else if (entries.length === 0 && head.last > tail.last) tail.skip(head.last);
       else if (head.last > tail.last) this.#ring(tail, anyway);
+      if (head.production === "live") this.#produced.add(tail);
+      else this.#produced.delete(tail);
       if (head.isEnded && tail.last >= head.last) {
         tail.isEnded = true;
         // Who subscribes from now on asks the database: the channel may be forgotten, and begin anew.

@@ -9,11 +9,11 @@ export function readingFunctions(s: string, define: Define): string {
     // Where each channel stands, in the order of the names; all null but the clock where it does not exist.
     define(
       "locate(names text[], max_age bigint)",
-      "TABLE (clock text, id text, era text, prior_era text, since text, last text, ended text, born text, start text)",
+      "TABLE (clock text, id text, era text, prior_era text, since text, last text, ended text, born text, production text, start text)",
       "",
       `  RETURN QUERY
   SELECT ${milliseconds("clock_timestamp()")}, to_hex(c.id), c.era::text, c.prior_era::text, c.since::text, c.last::text,
-    c.ended_at::text, ${milliseconds("c.born")}, coalesce(oldest.n - 1, c.last)::text
+    c.ended_at::text, ${milliseconds("c.born")}, c.production, coalesce(oldest.n - 1, c.last)::text
   FROM unnest(names) WITH ORDINALITY AS q (name, place)
   LEFT JOIN ${s}.channels AS c ON c.name = q.name
   LEFT JOIN LATERAL (
@@ -25,11 +25,11 @@ export function readingFunctions(s: string, define: Define): string {
     // What comes after a place: the channels that are not as they were known, each with a page of its events, or with none.
     define(
       "read(names text[], known text[], afters bigint[], max_age bigint, with_events boolean)",
-      "TABLE (place text, id text, era text, prior_era text, since text, last text, ended text, born text, at text, n text, payload text)",
+      "TABLE (place text, id text, era text, prior_era text, since text, last text, ended text, born text, production text, at text, n text, payload text)",
       "",
       `  RETURN QUERY
   SELECT q.place::text, to_hex(c.id), c.era::text, c.prior_era::text, c.since::text, c.last::text,
-    c.ended_at::text, ${milliseconds("c.born")}, (extract(epoch FROM page.at) * 1000000)::bigint::text, page.n::text, page.payload
+    c.ended_at::text, ${milliseconds("c.born")}, c.production, (extract(epoch FROM page.at) * 1000000)::bigint::text, page.n::text, page.payload
   FROM unnest(names, known, afters) WITH ORDINALITY AS q (name, known, after, place)
   JOIN ${s}.channels AS c ON c.name = q.name
   LEFT JOIN LATERAL (
@@ -41,7 +41,8 @@ export function readingFunctions(s: string, define: Define): string {
       ORDER BY e.n LIMIT ${pageEvents}
     ) AS w WHERE w.bytes < ${pageBytes}
   ) AS page ON true
-  WHERE c.last <> q.after OR c.ended_at IS NOT NULL OR to_hex(c.id) || '.' || c.era <> q.known
+  WHERE c.last <> q.after OR c.ended_at IS NOT NULL OR c.production = 'live'
+    OR to_hex(c.id) || '.' || c.era <> q.known
   ORDER BY q.place, page.n;`,
     ),
   ].join("");

@@ -37,7 +37,7 @@ export function foundIn(rows: readonly Row[], readings: readonly Reading[]): Fou
     const index = Number(row[0]) - 1;
     const one = found[index] as (typeof found)[number];
     const head = (one.head ??= headOf(row.slice(1)));
-    const [at, n, payload] = row.slice(8);
+    const [at, n, payload] = row.slice(9);
     if (payload === null || payload === undefined || one.error !== undefined) continue;
     try {
       const { channel } = readings[index] as Reading;

@@ -54,6 +54,7 @@ export function checkSchema(schema: unknown): string {
  * - `channels`: a row is updated with every publish, in its page (HOT), for which half of the page is kept free and none of
  *   the columns that change is indexed. `id` and `era`, the server's timeline, are in every event's id; up to `since` the ids
  *   of `prior_era` are good too. Events up to `trimmed` have been deleted.
+ *   `producer` is a token, `production` how it goes with it (live, ended, stopped, lost), `produced` the number of its last event.
  * - `events`: `n` counts from 1 without a hole, so that a gap is arithmetic.
  * - `pending`: what transactions have published and nobody has numbered yet. A payload that is null ends the channel.
  */
@@ -74,8 +75,13 @@ CREATE TABLE IF NOT EXISTS ${s}.channels (
   last bigint NOT NULL DEFAULT 0,
   trimmed bigint NOT NULL DEFAULT 0,
   ended_at timestamptz,
-  touched timestamptz NOT NULL DEFAULT clock_timestamp()
+  touched timestamptz NOT NULL DEFAULT clock_timestamp(),
+  producer text,
+  production text,
+  produced bigint NOT NULL DEFAULT 0,
+  lease_until timestamptz
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX IF NOT EXISTS leases ON ${s}.channels (lease_until) WHERE production = 'live';
 CREATE TABLE IF NOT EXISTS ${s}.events (
   channel bigint,
   n bigint,

@@ -1,6 +1,6 @@
-import type { History } from "../broker/checks.js";
+import { channelEnded, channelProduced, type History } from "../broker/checks.js";
 import type { EventParts } from "../broker/published-event.js";
-import { EventStreamError, show } from "../errors.js";
+import { EventStreamError } from "../errors.js";
 import { backOff } from "../runtime/backoff.js";
 import { Batch } from "./batch.js";
 import { type Database, explain, type Row, sqlState } from "./database.js";
@@ -21,6 +21,9 @@ interface Publication {
   readonly payload: string | null;
 }
 
+/** In place of an id: a producer will end the channel. */
+export const produced = "produced";
+
 /** Where a channel stands; without a head it does not exist. */
 export interface Location {
   readonly head: Head | undefined;
@@ -28,13 +31,6 @@ export interface Location {
   readonly start: number;
   /** The server's clock, in milliseconds. */
   readonly clock: number;
-}
-
-export function channelEnded(channel: string): EventStreamError {
-  return new EventStreamError(
-    "ERR_CHANNEL_ENDED",
-    `The channel ${show(channel)} has been ended; publish to another one, such as one for each answer.`,
-  );
 }
 
 /** The channels in the database, asked through the application's pool. */
@@ -85,6 +81,7 @@ export class Store {
   async end(channel: string): Promise<void> {
     const id = await this.#publications.ask({ name: storedName(channel), payload: null });
     if (id instanceof EventStreamError) throw id;
+    if (id === produced) throw channelProduced(channel);
   }
 
   locate(channel: string): Promise<Location> {
@@ -154,8 +151,7 @@ export class Store {
       return ids;
     } catch (error) {
       // What the database cannot hold (a character, so many bytes) must not take the others with it.
-      const isRefused = /^(?:22|54)/.test(sqlState((error as EventStreamError).cause) ?? "");
-      if (!isRefused) throw error;
+      if ((error as EventStreamError).code !== "ERR_UNSERIALIZABLE_DATA") throw error;
       if (publications.length === 1) return [error as EventStreamError];
       const middle = publications.length >> 1;
       return [
@@ -180,7 +176,7 @@ export class Store {
         names[index] as string,
         {
           clock: Number(row[0]),
-          start: Number(row[8] ?? 0),
+          start: Number(row[9] ?? 0),
           head: row[1] === null ? undefined : headOf(row.slice(1)),
         },
       ]),

@@ -3,7 +3,7 @@ import { storedName } from "./sql.js";
 import type { Tail } from "./tail.js";
 
 /** What a bell names a channel by, as `key(name)` in the schema does. */
-function keyOf(channel: string): string {
+export function keyOf(channel: string): string {
   return createHash("sha256").update(storedName(channel)).digest("hex").slice(0, 16);
 }
 

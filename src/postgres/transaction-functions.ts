@@ -14,6 +14,12 @@ export function transactionFunctions(s: string, bell: string, define: Define): s
     OR EXISTS (SELECT FROM ${s}.channels AS c WHERE c.name = channel AND c.ended_at IS NOT NULL) THEN
     RETURN 'ended';
   END IF;
+  IF content IS NULL AND EXISTS (
+    SELECT FROM ${s}.channels AS c
+    WHERE c.name = channel AND c.production = 'live' AND c.lease_until > clock_timestamp()
+  ) THEN
+    RETURN 'produced';
+  END IF;
   INSERT INTO ${s}.pending (name, payload) VALUES (channel, content);
   -- Until this transaction is over, or rolled back to a savepoint before this.
   IF content IS NULL THEN PERFORM set_config('${ended}', ended_here || mark, true); END IF;

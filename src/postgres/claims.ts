@@ -1,0 +1,68 @@
+import type { ProducerStore, Verdict } from "../broker/producer-store.js";
+import type { EventParts } from "../broker/published-event.js";
+import type { Reader } from "./reader.js";
+import { literal, storedName } from "./sql.js";
+import type { Store } from "./store.js";
+
+/** The producers of channels in the database. */
+export class ChannelClaims implements ProducerStore {
+  readonly hasLeases = true;
+  readonly #store: Store;
+  readonly #reader: Reader;
+
+  constructor(store: Store, reader: Reader) {
+    this.#store = store;
+    this.#reader = reader;
+  }
+
+  async claim(channel: string, token: string, lease: number): Promise<boolean> {
+    return (await this.#ask("claim", channel, { token, lease })) === "true";
+  }
+
+  append(channel: string, token: string, number: number, parts: EventParts): Promise<Verdict> {
+    return this.#ask("append", channel, { token, number, parts }) as Promise<Verdict>;
+  }
+
+  renew(channel: string, token: string, lease: number): Promise<Verdict> {
+    return this.#ask("renew", channel, { token, lease }) as Promise<Verdict>;
+  }
+
+  end(channel: string, token: string, last?: EventParts): Promise<Verdict> {
+    return this.#ask("end", channel, { token, parts: last }) as Promise<Verdict>;
+  }
+
+  async stop(channel: string): Promise<boolean> {
+    return (await this.#ask("stop", channel, {})) === "true";
+  }
+
+  watch(channel: string, _token: string, wake: () => void): () => void {
+    return this.#reader.watch(channel, wake);
+  }
+
+  async #ask(
+    act: string,
+    channel: string,
+    {
+      token = "",
+      number = 0,
+      parts,
+      lease = 0,
+    }: { token?: string; number?: number; parts?: EventParts | undefined; lease?: number },
+  ): Promise<string> {
+    const { s, history } = this.#store;
+    const content = parts === undefined ? "NULL" : literal(JSON.stringify(parts));
+    const asked = [
+      literal(act),
+      literal(storedName(channel)),
+      literal(token),
+      number,
+      content,
+      lease,
+      history.maxEvents,
+    ];
+    const [rows = []] = await this.#store.run([`SELECT dropped, NULL, verdict FROM ${s}.produce(${asked.join(", ")})`]);
+    this.#store.drained(rows);
+    this.#reader.published(channel);
+    return rows.at(-1)?.[2] ?? "lost";
+  }
+}

@@ -1,0 +1,53 @@
+import type { Define } from "./plpgsql.js";
+
+/**
+ * What a producer asks, in one step: `claim`, `append` (its event of this number), `renew`, `end` (after `content`, if there is
+ * one), and `stop`, which anybody may ask. Returns the verdict, after a row for each pending event that was dropped.
+ */
+export function producingFunction(s: string, define: Define): string {
+  return define(
+    "produce(act text, channel text, token text, number bigint, content text, lease bigint, max_events bigint)",
+    "TABLE (verdict text, dropped text)",
+    `c record;
+  lease_end timestamptz := clock_timestamp() + lease * interval '1 millisecond';`,
+    `  -- Nothing is made of a name that somebody guesses.
+  IF act <> 'claim' AND NOT EXISTS (SELECT FROM ${s}.channels AS h WHERE h.name = channel) THEN
+    RETURN QUERY SELECT CASE act WHEN 'stop' THEN 'false' ELSE 'lost' END, NULL;
+    RETURN;
+  END IF;
+  PERFORM ${s}.lock(ARRAY[channel]);
+  -- What was committed before takes its place before.
+  RETURN QUERY SELECT NULL, r.dropped FROM ${s}.drain(ARRAY[channel], max_events) AS r WHERE r.dropped IS NOT NULL;
+  SELECT * INTO c FROM ${s}.channels AS h WHERE h.name = channel;
+  IF act = 'claim' THEN
+    IF c.producer IS NULL AND c.ended_at IS NULL THEN
+      UPDATE ${s}.channels AS h
+      SET producer = token, production = 'live', lease_until = lease_end, touched = clock_timestamp() WHERE h.id = c.id;
+      verdict := 'true';
+    ELSE
+      verdict := coalesce(c.producer = token AND c.production = 'live', false)::text;
+    END IF;
+  ELSIF act = 'stop' THEN
+    verdict := coalesce(c.production = 'live', false)::text;
+    UPDATE ${s}.channels AS h SET production = 'stopped', ended_at = clock_timestamp(), touched = clock_timestamp()
+      WHERE h.id = c.id AND verdict = 'true';
+  ELSE
+    verdict := CASE WHEN c.producer IS DISTINCT FROM token THEN 'lost'
+      WHEN c.production IN ('stopped', 'lost') THEN c.production ELSE 'held' END;
+    IF verdict = 'held' AND c.production = 'live' THEN
+      IF content IS NOT NULL AND (act = 'end' OR number > c.produced) THEN
+        INSERT INTO ${s}.events (channel, n, at, payload) VALUES (c.id, c.last + 1, clock_timestamp(), content);
+        UPDATE ${s}.channels AS h SET last = h.last + 1, produced = greatest(h.produced, number) WHERE h.id = c.id;
+      END IF;
+      UPDATE ${s}.channels AS h
+      SET touched = clock_timestamp(),
+        lease_until = CASE act WHEN 'renew' THEN lease_end ELSE h.lease_until END,
+        production = CASE act WHEN 'end' THEN 'ended' ELSE h.production END,
+        ended_at = CASE act WHEN 'end' THEN clock_timestamp() ELSE h.ended_at END
+      WHERE h.id = c.id;
+    END IF;
+  END IF;
+  PERFORM ${s}.settle(ARRAY[channel], max_events);
+  RETURN QUERY SELECT verdict, NULL::text;`,
+  );
+}

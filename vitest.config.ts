@@ -16,6 +16,7 @@ const slowest = [
   "guides",
   "types/typings",
   "redis/faults",
+  "redis/network",
   "consumers/browsers",
 ];
 
@@ -40,7 +41,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     sequence: { sequencer: SlowestFirst },
-    exclude: ["test/bench/**", "**/node_modules/**"],
+    exclude: ["test/bench/**", "test/redis/topologies/**", "**/node_modules/**"],
     // Most tests wait for sockets: two at a time even where there are two cores.
     maxWorkers: Math.max(2, availableParallelism() - 1),
     // A bound against hanging, not a measure: machines are shared.

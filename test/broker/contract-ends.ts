@@ -57,7 +57,8 @@ export function endsContract(subject: Subject): void {
       await broker.end("a");
       await broker.publish("b", { data: 1 });
       await broker.end("b");
-      expect(dataOf(await everything)).toEqual([0, 1]);
+      // Between channels there is no order, within one millisecond.
+      expect(dataOf(await everything).sort()).toEqual([0, 1]);
     });
 
     it("is forgotten with the events, and the channel begins anew", async () => {

@@ -38,7 +38,7 @@ export class RedisServer {
 
   async start(): Promise<void> {
     if (this.port === 0) {
-      this.port = await freePort();
+      this.port = await (this.#args.includes("--cluster-enabled") ? clusterPort() : freePort());
       this.#directory = mkdtempSync(join(tmpdir(), "redis-test-"));
     }
     const options = [
@@ -52,8 +52,6 @@ export class RedisServer {
       this.#directory,
       ...this.#args,
     ];
-    // A node of a cluster listens on a second port, by default 10,000 above, where there may be none.
-    if (this.#args.includes("--cluster-enabled")) options.push("--cluster-port", String(await freePort()));
     const child = spawn("redis-server", options, { stdio: "ignore" });
     this.#process = child;
     while (!(await accepts(this.port))) {
@@ -92,6 +90,21 @@ export async function freePort(): Promise<number> {
   const { port } = server.address() as AddressInfo;
   await new Promise((resolve) => server.close(resolve));
   return port;
+}
+
+/** A node of a cluster listens on a second port, 10,000 above. */
+async function clusterPort(): Promise<number> {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    if ((await isFree(port)) && (await isFree(port + 10_000))) return port;
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer().once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
 }
 
 /** Whether Redis answers there: it accepts connections a little before it is ready. */

@@ -1,14 +1,27 @@
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 
-/** One address for several ports: each connection goes to the next one that accepts it. It can be cut. */
+/** What is done to a connection's bytes from the server; `undefined` swallows them. */
+export type Filter = (chunk: Buffer) => Buffer | undefined;
+
+/** One address for several ports: each connection goes to the next one that accepts it. It can be cut, stalled and slowed down. */
 export class TcpProxy {
   port = 0;
   /** How many connections have been tried. */
   connections = 0;
+  /** How many bytes have come from the servers. */
+  bytes = 0;
+  /** Bytes a second from the servers, all connections together. */
+  rate = Infinity;
+  /** Applied to what comes from the servers. */
+  filter: Filter | undefined;
   readonly #targets: () => readonly number[];
   readonly #sockets = new Set<Socket>();
   readonly #server = createServer((socket) => this.#accept(socket));
-  #state: "open" | "cut" = "open";
+  #state: "open" | "cut" | "stalled" = "open";
+  #mended: (() => void)[] = [];
+  /** When the link is free again. */
+  #free = 0;
 
   constructor(targets: () => readonly number[]) {
     this.#targets = targets;
@@ -20,19 +33,30 @@ export class TcpProxy {
     return this;
   }
 
+  get url(): string {
+    return `redis://127.0.0.1:${this.port}`;
+  }
+
   /** Ends every connection, and each that comes, until `mend`. */
   cut(): void {
     this.#state = "cut";
     for (const socket of this.#sockets) socket.resetAndDestroy();
   }
 
+  /** Nothing comes through any more, and nothing says so, until `mend`. */
+  stall(): void {
+    this.#state = "stalled";
+  }
+
   mend(): void {
     this.#state = "open";
+    for (const go of this.#mended.splice(0)) go();
   }
 
   close(): void {
     this.cut();
     this.#server.close();
+    for (const go of this.#mended.splice(0)) go();
   }
 
   #accept(socket: Socket): void {
@@ -50,10 +74,30 @@ export class TcpProxy {
     target.once("connect", () => {
       target.removeAllListeners("error");
       this.#watch(target);
-      socket.pipe(target).pipe(socket);
-      target.once("close", () => socket.resetAndDestroy());
-      socket.once("close", () => target.destroy());
+      void this.#carry(socket, target, false);
+      void this.#carry(target, socket, true);
     });
+  }
+
+  async #carry(from: Socket, to: Socket, isReply: boolean): Promise<void> {
+    try {
+      for await (const chunk of from as AsyncIterable<Buffer>) {
+        while (this.#state === "stalled") await new Promise<void>((resolve) => this.#mended.push(resolve));
+        const passed = isReply && this.filter !== undefined ? this.filter(chunk) : chunk;
+        if (isReply) {
+          this.bytes += chunk.length;
+          if (this.rate < Infinity) {
+            this.#free = Math.max(this.#free, performance.now()) + (chunk.length / this.rate) * 1000;
+            await sleep(this.#free - performance.now());
+          }
+        }
+        if (passed !== undefined && !to.write(passed) && !to.destroyed)
+          await new Promise<void>((resolve) => to.once("drain", resolve).once("close", resolve));
+      }
+    } catch {
+      // The other side hears of it.
+    }
+    if (!to.destroyed) to.resetAndDestroy();
   }
 
   #watch(socket: Socket): void {

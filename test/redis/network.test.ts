@@ -1,0 +1,126 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { redisBroker } from "express-event-source/redis";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it, onTestFinished, vi } from "vitest";
+import { read } from "../broker/contract.js";
+import { dataOf } from "../broker/reader.js";
+import { clients, type TestClient } from "./clients.js";
+import { type Client, connect } from "./connected.js";
+import { describeWithRedis } from "./redis-server.js";
+import { TcpProxy } from "./tcp-proxy.js";
+
+const unhandled = vi.fn();
+process.on("unhandledRejection", unhandled);
+
+describeWithRedis("with a network that fails", (redis) => {
+  let network: TcpProxy;
+  let direct: Client;
+  let prefixes = 0;
+  beforeAll(async () => {
+    direct = await connect(redis.url);
+  });
+  afterAll(() => direct.destroy());
+  beforeEach(async () => {
+    network = await new TcpProxy(() => [redis.port]).listen();
+  });
+  afterEach(() => {
+    network.close();
+    expect(unhandled).not.toHaveBeenCalled();
+  });
+
+  async function open(name: string, timeout = 500) {
+    const prefix = `${prefixes++}:`;
+    const { client, close } = await (clients[name] as (url: string) => Promise<TestClient>)(network.url);
+    onTestFinished(() => void close());
+    // Its subscriptions go through the network, what is published does not.
+    const history = { maxEvents: 10_000 };
+    const broker = redisBroker({ client, prefix, timeout, history });
+    const publisher = redisBroker({ client: direct, prefix, history });
+    onTestFinished(async () => void (await Promise.all([broker.close(), publisher.close()])));
+    return { broker, publisher, prefix };
+  }
+
+  const names = Object.keys(clients);
+
+  it.each(names)("gives everything, once and in order, while %s is cut again and again", async (name) => {
+    const { broker, publisher } = await open(name);
+    const reader = await read(broker, ["a", "b"]);
+    const all = reader.take(300);
+    for (let n = 0; n < 300; n++) {
+      await publisher.publish(n % 2 === 0 ? "a" : "b", { data: n });
+      if (n % 40 === 0) {
+        network.cut();
+        await sleep(n % 80 === 0 ? 1 : 60);
+        network.mend();
+      }
+    }
+    const got = dataOf(await all) as number[];
+    for (const rest of [0, 1])
+      expect(got.filter((n) => n % 2 === rest)).toEqual(Array.from({ length: 150 }, (_, n) => 2 * n + rest));
+  });
+
+  it.each(names)("gives everything when the link of %s has stalled, and after the next cut", async (name) => {
+    const { broker, publisher } = await open(name);
+    const readers = await Promise.all(Array.from({ length: 50 }, (_, n) => read(broker, `stalled ${n}`)));
+    const all = readers.map((reader) => reader.take(3));
+    const publish = (data: number) => Promise.all(readers.map((_, n) => publisher.publish(`stalled ${n}`, { data })));
+    await publish(0);
+    network.stall();
+    await publish(1);
+    await expect(broker.publish("a", { data: 0 })).rejects.toMatchObject({ code: "ERR_BROKER_UNAVAILABLE" });
+    await expect(broker.subscribe("a")).rejects.toMatchObject({ code: "ERR_BROKER_UNAVAILABLE" });
+    network.cut();
+    network.mend();
+    await publish(2);
+    for (const events of await Promise.all(all)) expect(dataOf(events)).toEqual([0, 1, 2]);
+  });
+
+  it.each(["node-redis", "ioredis 5"])(
+    "gets large events through a slow link, and publishes meanwhile, with %s",
+    async (name) => {
+      const { broker, publisher } = await open(name, 1000);
+      const reader = await read(broker, "large");
+      const first = reader.take(1);
+      await publisher.publish("large", { data: "" });
+      await first;
+      network.rate = 4_000_000;
+      const data = "x".repeat(500_000);
+      const all = reader.take(20);
+      for (let n = 0; n < 20; n++) await publisher.publish("large", { data });
+      for (let n = 0; n < 5; n++) await broker.publish("small", { data: n });
+      expect(await all).toHaveLength(20);
+      expect(network.bytes).toBeLessThan(2 * 20 * 500_000);
+    },
+  );
+
+  it.each(names)("finds what no message told, with %s", async (name) => {
+    const prefix = `${prefixes++}:`;
+    const { client, close } = await (clients[name] as (url: string) => Promise<TestClient>)(network.url);
+    onTestFinished(() => void close());
+    const broker = redisBroker({ client, prefix, history: { maxAge: 4_000 } });
+    const publisher = redisBroker({ client: direct, prefix });
+    onTestFinished(async () => void (await Promise.all([broker.close(), publisher.close()])));
+    const reader = await read(broker, "a");
+    const first = reader.take(1);
+    await publisher.publish("a", { data: 0 });
+    await first;
+    const second = reader.take(1);
+    // Redis gives the message to whoever listens, and they never get it.
+    network.filter = (chunk) => (chunk.includes("message") ? undefined : chunk);
+    await publisher.publish("a", { data: 1 });
+    expect(dataOf(await second)).toEqual([1]);
+  });
+
+  it("believes no reply that belongs to another command", async () => {
+    const { broker, publisher, prefix } = await open("node-redis");
+    await publisher.publish("mine", { data: "mine" });
+    await publisher.publish("theirs", { data: "theirs" });
+    expect(await direct.exists(`${prefix}mine`)).toBe(1);
+    // Each script's reply, which begins with its nonce and the time, begins with another one.
+    const nonce = /(?<=\*\d+\r\n\$\d+\r\n)[\w-]+(?=\r\n\$13\r\n\d{13}\r\n)/g;
+    const other = (text: string) => [...text].reverse().join("");
+    network.filter = (chunk) => Buffer.from(chunk.toString("latin1").replace(nonce, other), "latin1");
+    const denial = { code: "ERR_BROKER_UNAVAILABLE", message: expect.stringContaining("another command") as string };
+    await expect(broker.subscribe("mine", { from: "start" })).rejects.toMatchObject(denial);
+    await expect(broker.publish("mine", { data: "?" })).rejects.toMatchObject(denial);
+  });
+});

@@ -1,1 +1,2 @@
-export { redisBroker, type RedisBrokerOptions } from "./redis/redis-broker.js";
+export { type RedisBrokerOptions } from "./redis/options.js";
+export { redisBroker } from "./redis/redis-broker.js";

@@ -2,6 +2,7 @@ import type { EventStreamError } from "../errors.js";
 import { Bells } from "./bells.js";
 import type { Redis } from "./client.js";
 import type { Place, Tails } from "./cursor.js";
+import { Leases } from "./leases.js";
 import { compareIds, type Position } from "./entry.js";
 import { deniedBell, unavailable } from "./failure.js";
 import { entryOf, readMessage } from "./message.js";
@@ -36,13 +37,15 @@ export class Follower implements Tails, TailOwner {
   readonly #tails = new Map<string, Tail>();
   readonly #closing = new AbortController();
   readonly #reader: TailReader;
+  readonly #leases: Leases;
   /** Those that wait to know whether a key can be heard. */
   readonly #probes = new Map<string, { resolve: () => void; reject: (error: EventStreamError) => void }[]>();
   readonly #audit: NodeJS.Timeout;
   #round: Iterator<Tail, undefined> = [].values();
   #database = 0;
 
-  constructor(redis: Redis, store: Store, listening: Listening) {
+  constructor(redis: Redis, store: Store, listening: Listening, expire: (key: string) => Promise<number | undefined>) {
+    this.#leases = new Leases(expire);
     this.#redis = redis;
     this.#store = store;
     this.#listening = listening;
@@ -168,6 +171,10 @@ export class Follower implements Tails, TailOwner {
     if (this.#listening.isSharded && this.has(tail)) this.#bells.add(tail.key);
   }
 
+  onLease(tail: Tail, rest: number): void {
+    this.#leases.mind(tail, rest);
+  }
+
   /** Whoever subscribes from now on asks Redis: it may have forgotten the channel, and begun it anew. */
   onEnd(tail: Tail): void {
     this.#delete(tail);
@@ -182,6 +189,7 @@ export class Follower implements Tails, TailOwner {
     if (!this.has(tail)) return;
     this.#tails.delete(tail.key);
     this.#reader.forget(tail);
+    this.#leases.forget(tail);
     this.#bells.delete(tail.key);
   }
 
@@ -190,6 +198,7 @@ export class Follower implements Tails, TailOwner {
     this.#closing.abort();
     clearInterval(this.#audit);
     this.#bells.close();
+    this.#leases.close();
     for (const tail of this.#tails.values()) tail.wake();
     for (const key of [...this.#probes.keys()]) this.#settle(key, unavailable("The broker has been closed."));
   }

@@ -1,12 +1,12 @@
-import { EventStreamError } from "../errors.js";
-import type { History } from "../broker/checks.js";
+import { channelEnded, channelProduced } from "../broker/checks.js";
+import type { EventStreamError } from "../errors.js";
 import type { EventParts } from "../broker/published-event.js";
-import { channelTag } from "./channel-tag.js";
 import type { Redis } from "./client.js";
 import { isId } from "./entry.js";
 import { deniedBell, explain, unanswered, within } from "./failure.js";
 import { ask, type Answer } from "./question.js";
-import { append } from "./scripts.js";
+import { type Keeping, writingArguments } from "./keeping.js";
+import { append } from "./writing-scripts.js";
 
 /** As much as one call of the script takes: Redis serves nobody else meanwhile. */
 const largestBatch = { entries: 256, length: 262_144 };
@@ -19,15 +19,6 @@ interface Letter {
   readonly timer: NodeJS.Timeout;
   /** Late is what has been rejected already. */
   state: "waiting" | "late";
-}
-
-/** How channels are kept, and rung. */
-export interface Keeping {
-  readonly history: History;
-  readonly timeToLive: number;
-  readonly timeout: number;
-  readonly prefix: string;
-  readonly ring: "PUBLISH" | "SPUBLISH";
 }
 
 /**
@@ -77,7 +68,7 @@ export class Outbox {
       const batch = take(waiting);
       if (batch.length === 0) continue;
       try {
-        settle(batch, await this.#deliver(key, batch), this.#keeping);
+        settle(key, batch, await this.#deliver(key, batch), this.#keeping);
         this.#mayRing = true;
       } catch (error) {
         for (const { reject } of batch) reject(explain(error));
@@ -92,15 +83,10 @@ export class Outbox {
    * after the timeout.
    */
   async #deliver(key: string, batch: readonly Letter[]): Promise<Answer> {
-    const { history, timeToLive, timeout, ring } = this.#keeping;
+    const { timeout } = this.#keeping;
     const database = await within(timeout, this.#redis.database());
     const args = [
-      String(history.maxEvents),
-      String(history.maxAge),
-      String(timeToLive),
-      String(channelTag(key).firstCount),
-      String(database),
-      ring,
+      ...writingArguments(this.#keeping, key, database),
       this.#mayRing ? "" : "1",
       ...batch.flatMap(({ fields }) => [String(fields.length), ...fields]),
     ];
@@ -125,19 +111,20 @@ function take(waiting: Letter[]): Letter[] {
   return batch;
 }
 
-function settle(batch: readonly Letter[], { status, rest }: Answer, { ring, prefix }: Keeping): void {
+function settle(key: string, batch: readonly Letter[], { status, rest }: Answer, { ring, prefix }: Keeping): void {
+  const channel = key.slice(prefix.length);
   const [refusal, ...results] = rest as string[];
   if (status === "denied" || refusal !== "") throw deniedBell(ring, prefix, refusal);
   for (const [index, { resolve, reject }] of batch.entries()) {
     const result = results[index] as string;
     if (isId(result)) resolve(result);
-    else reject(result === "ENDED" ? ended() : explain(new Error(result)));
+    else
+      reject(
+        result === "ENDED"
+          ? channelEnded(channel)
+          : result === "PRODUCED"
+            ? channelProduced(channel)
+            : explain(new Error(result)),
+      );
   }
-}
-
-function ended(): EventStreamError {
-  return new EventStreamError(
-    "ERR_CHANNEL_ENDED",
-    "The channel has been ended; publish to another, or wait until it is forgotten.",
-  );
 }

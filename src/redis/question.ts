@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { foreignKey, explain, unavailable } from "./failure.js";
-import type { Script } from "./scripts.js";
+import type { Script } from "./script.js";
 
 /** Sends one command. */
 export type Send = (args: readonly string[]) => Promise<unknown>;

@@ -1,83 +1,37 @@
 import {
   type SubscribeSettings,
+  brokerClosed,
   checkChannel,
   checkChannels,
   checkSubscribeOptions,
-  historyOption,
 } from "../broker/checks.js";
-import type { Broker, HistoryOptions, PublishedEvent, SubscribeOptions } from "../broker/broker.js";
+import type {
+  ProduceOptions,
+  Producer,
+  ProducingBroker,
+  Production,
+  PublishedEvent,
+  SubscribeOptions,
+} from "../broker/broker.js";
+import { Producers } from "../broker/producers.js";
 import { publishAll } from "../broker/publish-all.js";
 import { encodeForPublishing, withId } from "../broker/published-event.js";
 import { type Beginning, Subscription, type SubscriptionHost } from "../broker/subscription.js";
-import { option, readOptions } from "../checks.js";
-import { EventStreamError } from "../errors.js";
 import type { ServerSentEvent } from "../format/event.js";
+import { backOff } from "../runtime/backoff.js";
 import { channelTag } from "./channel-tag.js";
+import { Claims } from "./claims.js";
+import type { Redis } from "./client.js";
 import { composeId, positionsIn } from "./composite-id.js";
 import { type Place, TailCursor } from "./cursor.js";
 import { compareIds, type EventEntry, origin, type Position } from "./entry.js";
 import { within } from "./failure.js";
 import { Follower } from "./follower.js";
-import { type RedisClient, redisOf } from "./library.js";
-import { type Keeping, Outbox } from "./outbox.js";
+import type { Keeping } from "./keeping.js";
+import { checkOptions, type RedisBrokerOptions } from "./options.js";
+import { Outbox } from "./outbox.js";
 import { Reads } from "./reads.js";
 import { Store } from "./store.js";
-
-/** How a `redisBroker` is made. */
-export interface RedisBrokerOptions {
-  /**
-   * The application's client: node-redis 6 (`createClient`, `createClientPool`, `createCluster`, `createSentinel`,
-   * connected) or ioredis 5 and later (`Redis`, `Cluster`, without a `keyPrefix`). The broker makes at most two connections
-   * like it, on a cluster for each master, and never closes it.
-   */
-  readonly client: RedisClient;
-  /**
-   * What the keys begin with; the rest is the channel's name. Messages are published to the same names.
-   *
-   * @default "express-event-source:"
-   */
-  readonly prefix?: string | undefined;
-  /**
-   * How much of each channel is kept. Redis trims a little late, so that it may be some events more. Give all
-   * processes the same.
-   */
-  readonly history?: HistoryOptions | undefined;
-  /**
-   * Milliseconds after which `publish`, `end` and `subscribe` reject where Redis does not answer.
-   *
-   * @default 5000
-   */
-  readonly timeout?: number | undefined;
-  /**
-   * Whether messages stay on the shard of their channel (`SPUBLISH`, Redis 7): for a cluster whose nodes would have too
-   * much to tell each other. Give all processes the same.
-   *
-   * @default false
-   */
-  readonly sharded?: boolean | undefined;
-}
-
-const table = {
-  client: { default: undefined, read: (client: unknown) => client },
-  prefix: option(
-    "express-event-source:",
-    (value) => typeof value === "string" && !/\p{Surrogate}/u.test(value),
-    'a string, such as "events:"',
-  ),
-  history: historyOption,
-  timeout: option(
-    5000,
-    (value) => Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) < 2 ** 31,
-    "a whole number of milliseconds from 1 to 2147483647",
-  ),
-  sharded: option<boolean>(false, (value) => typeof value === "boolean", "true or false"),
-};
-
-/**
- * How much longer than its newest event the key of a channel lives at most, in milliseconds: time enough to know that nothing
- * was missed before a new stream is found in its place.
- */
-const longestMargin = 60_000;
 
 /**
  * A broker for many processes: each channel is a Redis Stream, and an event's id is the ID of its entry. Redis 6.2 or
@@ -86,35 +40,40 @@ const longestMargin = 60_000;
  * @throws {EventStreamError} `ERR_INVALID_OPTION`
  * @example const broker = redisBroker<Message>({ client: await createClient({ url }).connect() });
  */
-export function redisBroker<E extends ServerSentEvent = ServerSentEvent>(options: RedisBrokerOptions): Broker<E> {
-  const { client, prefix, history, timeout, sharded } = readOptions("redisBroker", options ?? {}, table);
-  const redis = redisOf(client);
-  const timeToLive = history.maxAge + Math.min(history.maxAge, longestMargin);
-  const reads = new Reads(redis, timeout);
-  const store = new Store(redis, reads, timeout, history, timeToLive);
-  const keeping: Keeping = { history, timeToLive, timeout, prefix, ring: sharded ? "SPUBLISH" : "PUBLISH" };
-  const follower = new Follower(redis, store, { prefix, isSharded: sharded, timeout });
-  return new RedisBroker<E>(store, reads, follower, new Outbox(redis, keeping), prefix, timeout);
+export function redisBroker<E extends ServerSentEvent = ServerSentEvent>(
+  options: RedisBrokerOptions,
+): ProducingBroker<E> {
+  return new RedisBroker<E>(...checkOptions(options));
 }
 
-class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionHost<EventEntry, TailCursor> {
-  readonly #store: Store;
+class RedisBroker<E extends ServerSentEvent> implements ProducingBroker<E>, SubscriptionHost<EventEntry, TailCursor> {
   readonly #reads: Reads;
+  readonly #store: Store;
   readonly #follower: Follower;
   readonly #outbox: Outbox;
+  readonly #producers: Producers<E>;
   readonly #prefix: string;
   readonly #timeout: number;
   /** Whether this user may hear messages: asked with the first subscription. */
   #canHear: Promise<void> | undefined;
-  isClosed = false;
+  /** Closing, it still ends what it produces. */
+  #state: "open" | "closing" | "closed" = "open";
 
-  constructor(store: Store, reads: Reads, follower: Follower, outbox: Outbox, prefix: string, timeout: number) {
-    this.#store = store;
-    this.#reads = reads;
-    this.#follower = follower;
-    this.#outbox = outbox;
+  constructor(redis: Redis, keeping: Keeping) {
+    const { prefix, timeout, ring, history, timeToLive } = keeping;
     this.#prefix = prefix;
     this.#timeout = timeout;
+    this.#reads = new Reads(redis, timeout);
+    this.#store = new Store(redis, this.#reads, timeout, history, timeToLive);
+    const claims = new Claims(redis, keeping, (channel, _token, wake) => this.#watch(channel, wake));
+    const listening = { prefix, timeout, isSharded: ring === "SPUBLISH" };
+    this.#follower = new Follower(redis, this.#store, listening, (key) => claims.expire(key.slice(prefix.length)));
+    this.#outbox = new Outbox(redis, keeping);
+    this.#producers = new Producers(claims);
+  }
+
+  get isClosed(): boolean {
+    return this.#state === "closed";
   }
 
   async publish(channel: string, event: E): Promise<string> {
@@ -145,6 +104,38 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionH
     this.#checkOpen();
     const subscription = new Subscription(this, beginning, settings);
     return subscription as AsyncIterable<PublishedEvent> as AsyncIterable<PublishedEvent<E>>;
+  }
+
+  produce(
+    channel: string,
+    source: (producer: Producer) => unknown,
+    options?: ProduceOptions<E>,
+  ): Promise<Production | undefined> {
+    return this.#producers.produce(channel, source, options);
+  }
+
+  stop(channel: string): Promise<boolean> {
+    return this.#producers.stop(channel);
+  }
+
+  /** Wakes when the channel has ended, by reading it to its end. */
+  #watch(channel: string, wake: () => void): () => void {
+    const watching = new AbortController();
+    const { signal } = watching;
+    const read = async (): Promise<void> => {
+      for (let failures = 0; !signal.aborted && this.#state === "open"; failures++) {
+        try {
+          const events = (await this.subscribe(channel, { signal }))[Symbol.asyncIterator]();
+          while ((await events.next()).done !== true);
+          if (!signal.aborted) wake();
+          return;
+        } catch {
+          await backOff(failures, signal);
+        }
+      }
+    };
+    void read();
+    return () => watching.abort();
   }
 
   async #probe(key: string): Promise<void> {
@@ -181,10 +172,10 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionH
     if (position !== undefined && position.id !== origin && this.#follower.find(key)?.has(position.id) === true)
       return { place: { key, position, isOver: false, last: position, at }, isKnown: true };
     const location = await this.#store.locate(key, position ?? { id: origin, confirmed: 0 });
-    const { last, start, hasEnded, hasMore } = location;
+    const { last, start, hasEnded, hasMore, isCut } = location;
     if (lastEventId === undefined && from === "now")
       return { place: { key, position: last, isOver: hasEnded, last, at }, isKnown: true };
-    const isKnown = lastEventId === undefined || (position !== undefined && location.isKnown);
+    const isKnown = lastEventId === undefined ? !isCut : position !== undefined && location.isKnown;
     // A place of its own, not "the start": what leaves the log from now on is missing after it.
     const begin = lastEventId !== undefined && isKnown ? (position as Position) : start;
     return { place: { key, position: begin, isOver: hasEnded && !hasMore, last, at }, isKnown };
@@ -208,16 +199,14 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionH
   }
 
   async close(): Promise<void> {
-    this.isClosed = true;
+    this.#state = "closing";
+    await within(this.#timeout, this.#producers.close()).catch(() => {});
+    this.#state = "closed";
     this.#follower.close();
     this.#reads.close();
   }
 
   #checkOpen(): void {
-    if (this.isClosed)
-      throw new EventStreamError(
-        "ERR_BROKER_CLOSED",
-        "The broker has been closed; close it after everything that publishes or subscribes.",
-      );
+    if (this.#state !== "open") throw brokerClosed();
   }
 }

@@ -4,7 +4,7 @@ import { type Entry, isId, isUnbroken, origin, type Position, type RawEntry, rea
 import { within } from "./failure.js";
 import { type Answer, ask } from "./question.js";
 import type { Reads } from "./reads.js";
-import { check, locate, page, shared } from "./scripts.js";
+import { check, locate, page, shared } from "./reading-scripts.js";
 
 /** As much as one page brings. A client that lags holds no more than this of its own. */
 const pageSize = { entries: 256, bytes: 262_144 };
@@ -26,6 +26,8 @@ export interface Location {
   readonly hasEnded: boolean;
   /** Whether an event is held after the position; where that is not known, any event. */
   readonly hasMore: boolean;
+  /** Whether it has had a producer, and its beginning is not there any more. */
+  readonly isCut: boolean;
 }
 
 /** Entries after a position, in order. */
@@ -34,6 +36,8 @@ export interface Page {
   readonly hasMore: boolean;
   /** The ID of the newest entry of all. */
   readonly newest: string;
+  /** For how many milliseconds the lease of the channel's producer still lasts. */
+  readonly lease: number | undefined;
   readonly now: number;
 }
 
@@ -76,7 +80,8 @@ export class Store {
         args: [position.id, String(maxAge)],
       }),
     );
-    const [last, second, ended, following, after, oldest, beforeOldest] = rest as [
+    const [last, second, ended, following, after, oldest, beforeOldest, produced] = rest as [
+      string,
       string,
       string,
       string,
@@ -104,7 +109,8 @@ export class Store {
         : isId(beforeOldest)
           ? { id: beforeOldest, confirmed: timeOf(beforeOldest) }
           : { id: origin, confirmed: timeOf(oldest) - 1 };
-    return { last: end, start, isKnown, hasEnded: ended !== "", hasMore };
+    const isTrimmed = oldest === "" ? last !== "" : beforeOldest !== origin;
+    return { last: end, start, isKnown, hasEnded: ended !== "", hasMore, isCut: produced !== "" && isTrimmed };
   }
 
   /** Whether the entry `id`, whose predecessor is `after`, is the next one after a position. */
@@ -120,8 +126,14 @@ export class Store {
       keys: [key],
       args: [id, String(this.history.maxAge), String(bytes), String(entries)],
     });
-    const [newest, more, ...raw] = rest as [string, string, ...RawEntry[]];
-    return { entries: raw.map((entry) => readEntry(key, entry)), hasMore: more !== "", newest, now };
+    const [newest, lease, more, ...raw] = rest as [string, string, string, ...RawEntry[]];
+    return {
+      entries: raw.map((entry) => readEntry(key, entry)),
+      hasMore: more !== "",
+      newest,
+      lease: lease === "" ? undefined : Number(lease),
+      now,
+    };
   }
 
   /** Which of the streams have another newest entry than they should have. */

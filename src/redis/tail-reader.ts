@@ -13,6 +13,8 @@ export interface TailOwner {
   /** Whether the tail is still wanted. */
   has(tail: Tail): boolean;
   onChecked(tail: Tail): void;
+  /** The channel has a producer, whose lease still lasts for so many milliseconds. */
+  onLease(tail: Tail, rest: number): void;
   /** The mark of the channel's end has come. */
   onEnd(tail: Tail): void;
   /** It cannot be read, however often it is tried. */
@@ -98,6 +100,7 @@ export class TailReader {
     if (!this.#owner.has(tail)) return;
     const { last } = tail;
     const page = await this.#store.page(tail.key, last);
+    if (page.lease !== undefined && this.#owner.has(tail)) this.#owner.onLease(tail, page.lease);
     if (!this.append(tail, page.entries)) return this.#recover(tail);
     if (page.hasMore) return this.read(tail);
     if (page.entries.length === 0 && tail.last === last) await this.#compare(tail, page);

@@ -15,6 +15,8 @@ const least = ["-@all", "+evalsha", "+eval", "+subscribe", "+unsubscribe", "+pub
   "+pttl",
   "+exists",
   "+time",
+  "+xinfo",
+  "+xgroup",
 ]);
 
 describeWithRedis("a Redis user with few permissions", (redis) => {

@@ -1,0 +1,85 @@
+import type { ProducerStore, Verdict } from "../broker/producer-store.js";
+import type { EventParts } from "../broker/published-event.js";
+import type { Redis } from "./client.js";
+import { deniedBell, within } from "./failure.js";
+import { type Keeping, writingArguments } from "./keeping.js";
+import { ask } from "./question.js";
+import { produce } from "./writing-scripts.js";
+
+/** The producers of channels, on record in Redis. */
+export class Claims implements ProducerStore {
+  readonly hasLeases = true;
+  /** Calls back when the channel has ended. */
+  readonly watch: ProducerStore["watch"];
+  readonly #redis: Redis;
+  readonly #keeping: Keeping;
+
+  constructor(redis: Redis, keeping: Keeping, watch: ProducerStore["watch"]) {
+    this.#redis = redis;
+    this.#keeping = keeping;
+    this.watch = watch;
+  }
+
+  async claim(channel: string, token: string, lease: number): Promise<boolean> {
+    const { verdict } = await this.#ask(channel, "claim", token, lease);
+    return verdict === "held";
+  }
+
+  append(channel: string, token: string, number: number, parts: EventParts): Promise<Verdict> {
+    return this.#judge(channel, "append", token, number, parts);
+  }
+
+  renew(channel: string, token: string, lease: number): Promise<Verdict> {
+    return this.#judge(channel, "renew", token, lease);
+  }
+
+  end(channel: string, token: string, last?: EventParts): Promise<Verdict> {
+    return this.#judge(channel, "end", token, 0, last);
+  }
+
+  async stop(channel: string): Promise<boolean> {
+    const { verdict } = await this.#ask(channel, "stop");
+    return verdict === "stopped";
+  }
+
+  /** Writes down that a producer is lost whose lease is over. @returns for how many milliseconds it still lasts, if one does */
+  async expire(channel: string): Promise<number | undefined> {
+    const { rest } = await this.#ask(channel, "expire");
+    return rest === "" ? undefined : Number(rest);
+  }
+
+  async #judge(...question: Ask): Promise<Verdict> {
+    const { verdict } = await this.#ask(...question);
+    return verdict as Verdict;
+  }
+
+  async #ask(...[channel, verb, token = "", number = 0, parts = {}]: Ask): Promise<{ verdict: string; rest: string }> {
+    const { timeout, prefix, ring } = this.#keeping;
+    const key = prefix + channel;
+    const answering = this.#redis.database().then((database) =>
+      ask((command) => this.#redis.send(key, command, timeout), {
+        script: produce,
+        keys: [key],
+        args: [
+          ...writingArguments(this.#keeping, key, database),
+          verb,
+          token,
+          String(number),
+          ...(Object.entries(parts).flat() as string[]),
+        ],
+      }),
+    );
+    const { status, rest } = await within(timeout, answering);
+    const [verdict, left] = rest as [string, string];
+    if (status === "denied") throw deniedBell(ring, prefix, new Error(verdict));
+    return { verdict, rest: left };
+  }
+}
+
+type Ask = [
+  channel: string,
+  verb: "claim" | "append" | "renew" | "end" | "stop" | "expire",
+  token?: string,
+  number?: number,
+  parts?: EventParts | undefined,
+];

@@ -1,0 +1,131 @@
+import { createHash } from "node:crypto";
+
+/** What must happen at once runs in Redis. */
+export interface Script {
+  readonly text: string;
+  readonly sha: string;
+}
+
+export function script(text: string): Script {
+  return { text, sha: createHash("sha1").update(text).digest("hex") };
+}
+
+/**
+ * Each script's first argument is the question's nonce, and so is the first thing it replies. Then comes the server's
+ * time. What Redis refuses inside a script is replied as text, so that it carries the nonce, too.
+ */
+export const clock: string = `
+local nonce = ARGV[1]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local clock = string.format('%.0f', now)
+local function cutoff(maxAge) return string.format('%.0f', math.max(0, now - maxAge)) end
+`;
+
+/**
+ * A replica replies what it has, which may be less than the master: taken for the truth, that would be a loss. It refuses
+ * a command that writes even where nothing is to be done.
+ */
+export const onMaster: string = `
+local refusal = redis.pcall('XTRIM', KEYS[1], 'MAXLEN', '~', '9007199254740991')
+if type(refusal) == 'table' and refusal.err and string.find(refusal.err, 'READONLY') then return refusal end
+`;
+
+/**
+ * Where the newest entry is none of a broker's, the stream is somebody else's. So is one that is empty and never expires,
+ * such as a consumer group makes.
+ */
+export const newestOfOurs: string = `
+local key = KEYS[1]
+local newest = redis.pcall('XREVRANGE', key, '+', '-', 'COUNT', 1)
+if newest.err then return { nonce, clock, 'error', newest.err } end
+local last = newest[1]
+local isForeign
+if last then isForeign = last[2][1] ~= 'after'
+else isForeign = redis.call('EXISTS', key) == 1 and redis.call('PTTL', key) == -1 end
+if isForeign then return { nonce, clock, 'foreign' } end
+`;
+
+/** So many bytes of fields are in a message at most; a longer event is read from the stream. */
+const longestMessage = 16_384;
+
+/**
+ * Adds an entry, and rings. Returns its ID, or Redis' refusal. An ID is never older than the one before, wherever the clock
+ * goes.
+ */
+export const adding: string = `
+local keep, firstCount, database, ring = tonumber(ARGV[2]), tonumber(ARGV[5]), ARGV[6], ARGV[7]
+local isTold = true
+local function add(fields, extra)
+  local at, n = now, firstCount
+  if last then
+    local lastTime, lastCount = string.match(last[1], '(%d+)-(%d+)')
+    if tonumber(lastTime) >= now then at, n = tonumber(lastTime), tonumber(lastCount) + 1 end
+  end
+  local id = string.format('%.0f-%.0f', at, n)
+  local after = last and last[1] or '0-0'
+  local bytes = 0
+  for _, field in ipairs(fields) do bytes = bytes + #field end
+  local added = redis.pcall('XADD', key, 'MAXLEN', '~', keep + (extra or 0), id, 'after', after, unpack(fields))
+  if type(added) == 'table' then return added.err end
+  last = { id, { 'after', after, fields[1] } }
+  local message = database .. ' ' .. id .. ' ' .. after .. ' '
+  if bytes <= ${longestMessage} then message = message .. cjson.encode(fields) end
+  local heard = redis.pcall(ring, key, message)
+  if type(heard) == 'table' then isTold = heard.err end
+  return id
+end
+local function slice(first, count)
+  local fields = {}
+  for i = first, first + count - 1 do fields[#fields + 1] = ARGV[i] end
+  return fields
+end
+`;
+
+/**
+ * What is known of the channel's producer, as a consumer group of the stream: so it has the stream's slot, its permissions
+ * and its life. Its name is the state, the lease and the token; its position is until when the lease lasts, and the number
+ * of the producer's last event.
+ */
+export const findRecord: string = `
+local function recordOf(key)
+  if redis.call('EXISTS', key) == 0 then return end
+  for _, group in ipairs(redis.call('XINFO', 'GROUPS', key)) do
+    local info = {}
+    for i = 1, #group, 2 do info[group[i]] = group[i + 1] end
+    local state, lease, token = string.match(info.name, '^(%a+):(%d+):(.+)$')
+    local ends, number = string.match(info['last-delivered-id'], '(%d+)-(%d+)')
+    if state then
+      return { name = info.name, state = state, lease = lease, token = token, ends = tonumber(ends), number = tonumber(number) }
+    end
+  end
+end
+`;
+
+/** A producer whose lease is over is lost, whoever comes next: in the same step they write it down. */
+export const leasing: string = `
+${findRecord}
+local record = recordOf(key)
+local function save(state)
+  local name = state .. ':' .. record.lease .. ':' .. record.token
+  local position = string.format('%.0f-%.0f', record.ends, record.number)
+  if name == record.name then redis.call('XGROUP', 'SETID', key, name, position)
+  else
+    if record.name then redis.call('XGROUP', 'DESTROY', key, record.name) end
+    redis.call('XGROUP', 'CREATE', key, name, position, 'MKSTREAM')
+  end
+  record.name, record.state = name, state
+end
+local function age()
+  redis.call('XTRIM', key, 'MINID', '~', cutoff(ARGV[3]))
+  local rest = tonumber(ARGV[4])
+  if record and record.state == 'live' then rest = rest + math.max(0, record.ends - now) + 10000 end
+  redis.call('PEXPIRE', key, string.format('%.0f', rest))
+end
+if record and record.state == 'live' and now >= record.ends then
+  add({ 'event', 'lost', 'text', '' })
+  add({ 'end', '' }, 1)
+  save('lost')
+  age()
+end
+`;

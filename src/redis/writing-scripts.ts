@@ -1,0 +1,86 @@
+import { adding, clock, leasing, newestOfOurs, type Script, script } from "./script.js";
+
+/**
+ * KEYS: the stream. ARGV: nonce, how many entries to keep, maximum age, time to live, the channel's first count, the
+ * database, the command that rings, '1' to check first that this user may ring; then each event: how many arguments, and
+ * those. The end mark is the field 'end'.
+ *
+ * Replies nonce, time, 'stored', what the bell's refusal was or '', then for each event its ID, 'ENDED', 'PRODUCED' or Redis' refusal.
+ */
+export const append: Script = script(`
+${clock}${newestOfOurs}${adding}${leasing}
+if ARGV[8] == '1' then
+  local heard = redis.pcall(ring, key, '')
+  if type(heard) == 'table' then return { nonce, clock, 'denied', heard.err } end
+end
+local results, at, isAged = { nonce, clock, 'stored', '' }, 9, false
+while at <= #ARGV do
+  local count, isEnd = tonumber(ARGV[at]), ARGV[at + 1] == 'end'
+  if last and last[2][3] == 'end' then
+    results[#results + 1] = isEnd and last[1] or 'ENDED'
+  elseif isEnd and record and record.state == 'live' then
+    results[#results + 1] = 'PRODUCED'
+  else
+    results[#results + 1] = add(slice(at + 1, count), isEnd and 1 or 0)
+    isAged = true
+  end
+  at = at + count + 1
+end
+if isAged then age() end
+if isTold ~= true then results[4] = isTold end
+return results
+`);
+
+/**
+ * KEYS: the stream. ARGV: as \`append\`, but for the last ones: what is to be done, the producer's token, a number (how long
+ * the lease is, or which event it is), and an event's fields.
+ *
+ * Replies nonce, time, 'produced', the verdict, and, while there is a producer, for how many milliseconds its lease still lasts.
+ */
+export const produce: Script = script(`
+${clock}${newestOfOurs}${adding}${leasing}
+local verb, token, number, fields = ARGV[8], ARGV[9], tonumber(ARGV[10]), slice(11, #ARGV - 10)
+local function reply(verdict)
+  if isTold ~= true then return { nonce, clock, 'denied', isTold } end
+  local rest = record and record.state == 'live' and string.format('%.0f', record.ends - now) or ''
+  return { nonce, clock, 'produced', verdict, rest }
+end
+if verb == 'expire' then return reply('') end
+if verb == 'stop' then
+  if not record or record.state ~= 'live' then return reply('none') end
+  local added = add({ 'end', '' }, 1)
+  if not string.find(added, '^%d+-%d+$') then return { nonce, clock, 'error', added } end
+  save('stopped')
+  age()
+  return reply('stopped')
+end
+if verb == 'claim' then
+  if record then return reply(record.token == token and record.state == 'live' and 'held' or 'taken') end
+  if last and last[2][3] == 'end' then return reply('taken') end
+  record = { lease = ARGV[10], token = token, ends = now + number, number = 0 }
+  save('live')
+  age()
+  local heard = redis.pcall(ring, key, 'claimed')
+  if type(heard) == 'table' then isTold = heard.err end
+  return reply('held')
+end
+if not record or record.token ~= token then return reply('lost') end
+if record.state == 'ended' then return reply('held') end
+if record.state ~= 'live' then return reply(record.state) end
+if verb == 'renew' then
+  record.ends = now + number
+  save('live')
+elseif verb == 'append' and number > record.number then
+  local added = add(fields)
+  if not string.find(added, '^%d+-%d+$') then return { nonce, clock, 'error', added } end
+  record.number = number
+  save('live')
+elseif verb == 'end' then
+  if #fields > 0 then add(fields) end
+  local added = add({ 'end', '' }, 1)
+  if not string.find(added, '^%d+-%d+$') then return { nonce, clock, 'error', added } end
+  save('ended')
+end
+age()
+return reply('held')
+`);

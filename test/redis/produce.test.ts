@@ -1,0 +1,39 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { redisBroker } from "express-event-source/redis";
+import { afterAll, beforeAll, onTestFinished } from "vitest";
+import { produceContract } from "../broker/contract-produce.js";
+import { clients, type TestClient } from "./clients.js";
+import { describeWithRedis } from "./redis-server.js";
+import { TcpProxy } from "./tcp-proxy.js";
+
+for (const name of ["node-redis", "ioredis 6"]) {
+  describeWithRedis(name, (redis) => {
+    const create = clients[name] as (url: string) => Promise<TestClient>;
+    let client: TestClient;
+    let brokers = 0;
+    beforeAll(async () => {
+      client = await create(redis.url);
+    });
+    afterAll(() => client.close());
+
+    produceContract(`redisBroker on ${name}`, {
+      open: (history) => redisBroker({ client: client.client, prefix: `${brokers++}:`, history }),
+      pass: async (milliseconds) => void (await sleep(milliseconds)),
+      async share(history) {
+        const network = await new TcpProxy(() => [redis.port]).listen();
+        const cutOff = await create(network.url);
+        onTestFinished(() => {
+          cutOff.close();
+          network.close();
+        });
+        const prefix = `${brokers++}:`;
+        return {
+          producing: redisBroker({ client: cutOff.client, prefix, history, timeout: 300 }),
+          other: redisBroker({ client: client.client, prefix, history }),
+          cut: () => network.cut(),
+          restore: () => network.mend(),
+        };
+      },
+    });
+  });
+}

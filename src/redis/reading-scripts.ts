@@ -1,26 +1,32 @@
 import { clock, findRecord, onMaster, type Script, script } from "./script.js";
 
 /**
- * KEYS: the stream. ARGV: nonce, a position, maximum age.
- * Replies nonce, time, 'located', the IDs of the two newest entries, whether the newest is the end mark, and the ID of the
- * first entry after the position with the ID it names as its predecessor, then both of the first entry that has not aged
- * out; '' for each that is not there; then whether it has had a producer.
+ * KEYS: streams. ARGV: nonce, maximum age, for each a position.
+ * Replies nonce, time, 'located', then for each: the IDs of the two newest entries, whether the newest is the end mark, the
+ * ID of the first entry after the position with the ID it names as its predecessor, both of the first entry that has not
+ * aged out, and whether it has had a producer; '' for each that is not there. Or Redis' refusal alone.
  */
 export const locate: Script = script(`
 ${clock}${onMaster}${findRecord}
-local newest = redis.pcall('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 2)
-if newest.err then return { nonce, clock, 'error', newest.err } end
-local last, second = newest[1], newest[2]
-local following = redis.call('XRANGE', KEYS[1], '(' .. ARGV[2], '+', 'COUNT', 1)[1]
-local oldest = redis.call('XRANGE', KEYS[1], cutoff(ARGV[3]), '+', 'COUNT', 1)[1]
-return {
-  nonce, clock, 'located',
-  last and last[1] or '', second and second[1] or '',
-  last and last[2][3] == 'end' and 'end' or '',
-  following and following[1] or '', following and following[2][2] or '',
-  oldest and oldest[1] or '', oldest and oldest[2][2] or '',
-  recordOf(KEYS[1]) and 'produced' or '',
-}
+local reply = { nonce, clock, 'located' }
+for i, key in ipairs(KEYS) do
+  local position = ARGV[i + 2]
+  local newest = redis.pcall('XREVRANGE', key, '+', '-', 'COUNT', 2)
+  if newest.err then reply[i + 3] = { newest.err }
+  else
+    local last, second = newest[1], newest[2]
+    local following = redis.call('XRANGE', key, '(' .. position, '+', 'COUNT', 1)[1]
+    local oldest = redis.call('XRANGE', key, cutoff(ARGV[2]), '+', 'COUNT', 1)[1]
+    reply[i + 3] = {
+      last and last[1] or '', second and second[1] or '',
+      last and last[2][3] == 'end' and 'end' or '',
+      following and following[1] or '', following and following[2][2] or '',
+      oldest and oldest[1] or '', oldest and oldest[2][2] or '',
+      recordOf(key) and 'produced' or '',
+    }
+  end
+end
+return reply
 `);
 
 /**

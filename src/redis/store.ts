@@ -1,7 +1,7 @@
 import type { History } from "../broker/checks.js";
 import type { Redis } from "./client.js";
 import { type Entry, isId, isUnbroken, origin, type Position, type RawEntry, readEntry, timeOf } from "./entry.js";
-import { within } from "./failure.js";
+import { explain, within } from "./failure.js";
 import { type Answer, ask } from "./question.js";
 import type { Reads } from "./reads.js";
 import { check, locate, page, shared } from "./reading-scripts.js";
@@ -14,6 +14,27 @@ const searchSize = 1000;
 
 /** A client may bring an ID from a server whose clock was ahead of this one's, by so many milliseconds. */
 const clockSlack = 60_000;
+
+/** So many channels are located in one question. */
+const locateSize = 128;
+
+interface Asking {
+  readonly key: string;
+  readonly position: Position;
+  readonly promise: Promise<Location>;
+  readonly resolve: (location: Location) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+function withResolvers<T>(): {
+  promise: Promise<T>;
+  resolve: (value: T) => void;
+  reject: (error: unknown) => void;
+} {
+  let [resolve, reject] = [(_value: T): void => {}, (_error: unknown): void => {}];
+  const promise = new Promise<T>((...settle) => ([resolve, reject] = settle));
+  return { promise, resolve, reject };
+}
 
 /** Where a channel stands, as seen from a position. */
 export interface Location {
@@ -48,7 +69,7 @@ export class Store {
   readonly #redis: Redis;
   readonly #reads: Reads;
   readonly #timeout: number;
-  readonly #located = new Map<string, Promise<Location>>();
+  readonly #asking = new Map<string, Asking>();
 
   constructor(redis: Redis, reads: Reads, timeout: number, history: History, timeToLive: number) {
     this.#redis = redis;
@@ -58,29 +79,52 @@ export class Store {
     this.timeToLive = timeToLive;
   }
 
-  /** Asked many times in one turn of the event loop, it asks Redis once: nothing is sent before the turn is over. */
+  /** Asked many times in one turn of the event loop, it asks Redis once. What many ask goes in few questions. */
   locate(key: string, position: Position): Promise<Location> {
     const question = `${position.id} ${position.confirmed} ${key}`;
-    let answer = this.#located.get(question);
-    if (answer === undefined) {
-      answer = this.#locate(key, position);
-      if (this.#located.size === 0) setImmediate(() => this.#located.clear());
-      this.#located.set(question, answer);
+    let asking = this.#asking.get(question);
+    if (asking === undefined) {
+      const { promise, resolve, reject } = withResolvers<Location>();
+      asking = { key, position, promise, resolve, reject };
+      if (this.#asking.size === 0) setImmediate(() => this.#send());
+      this.#asking.set(question, asking);
     }
-    return answer;
+    return asking.promise;
   }
 
-  async #locate(key: string, position: Position): Promise<Location> {
+  /** A part of what has been asked, so that thousands do not hold up the event loop. */
+  #send(): void {
+    const batch: Asking[] = [];
+    for (const [question, asking] of this.#asking) {
+      if (batch.length === locateSize) break;
+      this.#asking.delete(question);
+      batch.push(asking);
+    }
+    if (this.#asking.size > 0) setImmediate(() => this.#send());
+    // Of a cluster's keys each may lie elsewhere.
+    if (this.#redis.isCluster) for (const asking of batch) void this.#ask([asking]);
+    else void this.#ask(batch);
+  }
+
+  async #ask(batch: readonly Asking[]): Promise<void> {
+    const keys = batch.map(({ key }) => key);
+    const args = [String(this.history.maxAge), ...batch.map(({ position }) => position.id)];
+    const send = (command: readonly string[]) => this.#redis.send(keys[0] as string, command, this.#timeout);
+    try {
+      const { now, rest } = await within(this.#timeout, ask(send, { script: locate, keys, args }));
+      for (const [index, { position, resolve, reject }] of batch.entries()) {
+        const row = rest[index] as string[];
+        if (row.length === 1) reject(explain(new Error(row[0])));
+        else resolve(this.#location(row, position, now));
+      }
+    } catch (error) {
+      for (const { reject } of batch) reject(error);
+    }
+  }
+
+  #location(row: readonly string[], position: Position, now: number): Location {
     const { maxAge } = this.history;
-    const { now, rest } = await within(
-      this.#timeout,
-      ask((args) => this.#redis.send(key, args, this.#timeout), {
-        script: locate,
-        keys: [key],
-        args: [position.id, String(maxAge)],
-      }),
-    );
-    const [last, second, ended, following, after, oldest, beforeOldest, produced] = rest as [
+    const [last, second, ended, following, after, oldest, beforeOldest, produced] = row as [
       string,
       string,
       string,

@@ -18,7 +18,8 @@ export type Progress = "sent" | "waiting" | "full";
 
 /** Writes a chunk through whatever wraps the response. */
 export function writeThrough(res: Flushable, chunk: string | Uint8Array): Progress {
-  const hasRoom = res.write(chunk);
+  // Many a wrapper returns nothing. Only then is Node asked: behind `compression`, `writableNeedDrain` lies.
+  const hasRoom = (res.write(chunk) as boolean | undefined) ?? !res.writableNeedDrain;
   res.flush?.();
   return hasRoom ? "waiting" : "full";
 }

@@ -13,6 +13,8 @@ export interface WriterEvents {
   lose(reason: "timeout"): void;
   /** The response, or a middleware that wraps it, failed. */
   broken(error: unknown): void;
+  /** Runs what a middleware sees as part of the stream's own request. */
+  runInAsyncScope(work: () => void): void;
 }
 
 /**
@@ -153,9 +155,9 @@ export class FrameWriter implements Watched {
       if (this.#res.writableEnded) throw responseEnded();
       const bare = isBare(this.#res);
       if (!bare) this.#socket = null;
-      this.#sent(
-        this.#socket === null ? writeThrough(this.#res, chunk) : writeChunk(this.#socket, this.#res, chunk, length),
-      );
+      if (this.#socket !== null) this.#sent(writeChunk(this.#socket, this.#res, chunk, length));
+      // A tick or a drain that another request set going may have led here.
+      else this.#events.runInAsyncScope(() => this.#sent(writeThrough(this.#res, chunk)));
       // The first one takes the head along. Whoever wraps that one may keep it for later, whatever he does with the next.
       if (isFirst && bare && this.#res.chunkedEncoding) this.#socket = this.#res.socket;
     } catch (error) {

@@ -1,3 +1,4 @@
+import type { RequestHandler } from "express";
 import { createServer } from "node:http";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setFlagsFromString } from "node:v8";
@@ -303,4 +304,44 @@ it("answers other requests after few items of its sources, however many of those
   expect(Math.min(...counts)).toBeLessThan(200);
   for (const client of clients) client.socket.destroy();
   await until(() => s.over === 200);
+});
+
+describe("a middleware whose write returns nothing", () => {
+  const forgetful: RequestHandler = (_req, res, next) => {
+    const write = res.write.bind(res) as (chunk: unknown) => boolean;
+    res.write = ((chunk: unknown) => void write(chunk)) as unknown as typeof res.write;
+    next();
+  };
+
+  it("does not stall the stream", async () => {
+    const s = await stage(
+      async function* () {
+        for (let n = 0; n < 5; n++) {
+          yield n;
+          await turn();
+        }
+      },
+      {},
+      [forgetful],
+    );
+    const client = new RawClient(s.port).request("GET", "/");
+    await client.until("data: 4\n\n");
+    await s.hasEnded("completed", { returns: 0 });
+  });
+
+  it("does not hide that the client reads nothing", async () => {
+    let asked = 0;
+    const s = await stage(
+      async function* () {
+        for (; asked < 4_000; asked++) yield "x".repeat(50_000);
+      },
+      { sendTimeout: 400 },
+      [forgetful],
+    );
+    const client = new RawClient(s.port).request("GET", "/");
+    await client.until("data: ");
+    client.socket.pause();
+    await s.hasEnded("timeout");
+    expect(asked).toBeLessThan(1_000);
+  });
 });

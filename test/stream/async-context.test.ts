@@ -172,3 +172,27 @@ it("is the stream's own in the diagnostics, where a ping fails", async () => {
   await (await open(port, "/", "ann")).ended();
   expect(seen).toEqual(["failed ann"]);
 });
+
+it("is the stream's own in every write that a middleware sees, where another request publishes", async () => {
+  const broker = memoryBroker<{ data: string }>();
+  const seen: string[] = [];
+  const listen = eventSource((_req, stream) => broker.subscribe("room", stream));
+  const { port } = await serve(
+    app({
+      "/": (req, res, next) => {
+        const write = res.write.bind(res) as (chunk: string) => boolean;
+        res.write = (chunk: string) => (seen.push(`${String(req.query["user"])} as ${whose()}`), write(chunk));
+        void listen(req, res, next);
+      },
+      "/publish": (_req, res) => {
+        void broker.publish("room", { data: "published" });
+        res.send("published");
+      },
+    }),
+  );
+  const names = ["ann", "bea", "cid"];
+  const clients = await Promise.all(names.map((name) => open(port, "/", name)));
+  await (await open(port, "/publish", "bob")).until("published");
+  await Promise.all(clients.map((client) => client.until("data: published")));
+  expect(seen.sort()).toEqual(["ann as ann", "bea as bea", "cid as cid"]);
+});

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Socket } from "node:net";
+import { type Beat, every } from "../runtime/shared-interval.js";
 import { isClientGone } from "./client-gone.js";
 import { FrameWriter, type WriterEvents } from "./writer.js";
 
@@ -24,7 +25,7 @@ export class Connection {
   readonly #socket: Socket | null;
   #state: "open" | "ended" | "aborted" = "open";
   #onFinish: (() => void) | undefined;
-  #cancelAbort: (() => void) | undefined;
+  #nextLook: Beat | undefined;
 
   constructor(req: IncomingMessage, res: ServerResponse, sendTimeout: number | false, events: ConnectionEvents) {
     this.#req = req;
@@ -78,11 +79,11 @@ export class Connection {
   /** It hands over more each time the client has taken what was there before. */
   #hangUpWhenCompressed(socket: Socket): void {
     let before = -1;
-    const timer = setInterval(() => {
+    const tick = (): void => {
       if (socket.bytesWritten === before && this.#res.writableLength === 0) this.hangUp();
       before = socket.bytesWritten;
-    }, compressionPause);
-    this.#cancelAbort = () => clearInterval(timer);
+    };
+    this.#nextLook = every(compressionPause, { tick });
   }
 
   #hangUpOrGiveUp(): void {
@@ -121,7 +122,7 @@ export class Connection {
     this.#req.removeListener("close", this.#onClose);
     if (this.#onFinish !== undefined) this.#res.removeListener("finish", this.#onFinish);
     this.#res.removeListener("error", this.#onError);
-    this.#cancelAbort?.();
+    this.#nextLook?.stop();
     this.writer.close();
   }
 }

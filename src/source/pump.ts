@@ -4,8 +4,8 @@ import type { SourceReader } from "./readers.js";
 
 /** Where items go. */
 export interface Sink {
-  /** Takes an item; returns a promise where the next one must wait for room. */
-  send(item: unknown): Promise<void> | undefined;
+  /** Takes an item. */
+  send(item: unknown): void;
   /** The source has ended. */
   ended(): void;
   /** The source, or `send`, threw. */
@@ -14,13 +14,21 @@ export interface Sink {
   runInAsyncScope(work: () => void): void;
 }
 
+/** What items leave through. */
+export interface Outlet {
+  /** Where there is no room for another item: resolves when there is. */
+  full(): Promise<void> | undefined;
+}
+
 /** Moves one item after the other from a source to its sink, each only when there is room for it. */
 export abstract class Pump {
-  /** A stream that is over takes it away: a source that goes on waiting, for whatever it waits for, then holds no request and no response. */
+  /** Both are cleared at the end, so that a source which is still waiting retains no request. */
   protected sink: Sink | undefined;
+  protected outlet: Outlet | undefined;
 
-  constructor(sink: Sink) {
+  constructor(sink: Sink, outlet: Outlet) {
     this.sink = sink;
+    this.outlet = outlet;
   }
 
   /** Begins. Never throws. */
@@ -30,20 +38,21 @@ export abstract class Pump {
   /** Lets the source go, for good. */
   stop(): void {
     this.sink = undefined;
+    this.outlet = undefined;
     this.leave();
   }
 }
 
 /** A pump for what `readSource` has made of a source. */
-export function pumpOf(reader: SourceReader | Feed<unknown>, sink: Sink): Pump {
-  return reader instanceof Feed ? new FeedPump(reader, sink) : new ItemPump(reader, sink);
+export function pumpOf(reader: SourceReader | Feed<unknown>, sink: Sink, outlet: Outlet): Pump {
+  return reader instanceof Feed ? new FeedPump(reader, sink, outlet) : new ItemPump(reader, sink, outlet);
 }
 
 class ItemPump extends Pump {
   readonly #reader: SourceReader;
 
-  constructor(reader: SourceReader, sink: Sink) {
-    super(sink);
+  constructor(reader: SourceReader, sink: Sink, outlet: Outlet) {
+    super(sink, outlet);
     this.#reader = reader;
   }
 
@@ -66,14 +75,18 @@ class ItemPump extends Pump {
           this.sink?.ended();
           return;
         }
-        const room = this.sink?.send(result.value);
-        if (room !== undefined) await room;
-        // Whoever has waited for room may find that others have used up the turn.
-        if (isTurnSpent()) await nextTurn();
+        this.sink?.send(result.value);
+        // Each wait may bring about the other: the turn may be over when there is room, and the socket full when the turn comes.
+        for (let pause = this.#pause(); pause !== undefined; pause = this.#pause()) await pause;
       }
     } catch (error) {
       this.sink?.failed(error);
     }
+  }
+
+  /** What the next item must wait for. */
+  #pause(): Promise<void> | undefined {
+    return this.outlet?.full() ?? (isTurnSpent() ? nextTurn() : undefined);
   }
 
   protected leave(): void {
@@ -85,8 +98,8 @@ class ItemPump extends Pump {
 class FeedPump extends Pump implements Waiter {
   readonly #feed: Feed<unknown>;
 
-  constructor(feed: Feed<unknown>, sink: Sink) {
-    super(sink);
+  constructor(feed: Feed<unknown>, sink: Sink, outlet: Outlet) {
+    super(sink, outlet);
     this.#feed = feed;
   }
 
@@ -100,11 +113,12 @@ class FeedPump extends Pump implements Waiter {
 
   #move(): void {
     while (this.sink !== undefined) {
+      const full = this.outlet?.full();
+      if (full !== undefined) return void full.then(() => this.wake());
       const result = this.#feed.read();
       if (result === undefined) return this.#feed.wait(this);
       if (result.done === true) return this.sink?.ended();
-      const room = this.sink?.send(result.value);
-      if (room !== undefined) return void room.then(() => this.wake());
+      this.sink?.send(result.value);
       if (isTurnSpent()) return whenTurnComes(() => this.runInScope());
     }
   }

@@ -7,6 +7,7 @@ import { setHead } from "../response/head.js";
 import { Timer } from "../runtime/clock.js";
 import { type Beat, every, type Ticker } from "../runtime/shared-interval.js";
 import type { FrameWriter } from "../response/writer.js";
+import type { Outlet } from "../source/pump.js";
 import { isThenable } from "../source/readers.js";
 
 /** What a sender tells. */
@@ -20,7 +21,7 @@ export interface SenderEvents {
 }
 
 /** What one stream sends, and in which order: the head, the first `retry`, events with pings in between, a farewell. */
-export class Sender implements Ticker {
+export class Sender implements Outlet, Ticker {
   readonly #res: Response;
   readonly #settings: Settings;
   readonly #writer: FrameWriter;
@@ -65,13 +66,15 @@ export class Sender implements Ticker {
     return this.#encode(toEvent === undefined ? value : toEvent(value as never));
   }
 
-  /** Sends the frame of one item; resolves when there is room for the next. */
-  send(frame: string | Uint8Array): Promise<void> | undefined {
+  /** Sends the frame of one item. */
+  send(frame: string | Uint8Array): void {
     this.#sent += 1;
     this.#writer.write(frame);
-    if (!this.#writer.isWritable) return this.#writer.drained().then(() => this.#pingIfDue());
-    this.#pingIfDue();
-    return undefined;
+    if (this.#writer.isWritable) this.#pingIfDue();
+  }
+
+  full(): Promise<void> | undefined {
+    return this.#writer.isWritable ? undefined : this.#writer.drained().then(() => this.#pingIfDue());
   }
 
   /**

@@ -91,7 +91,7 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
 
   #read(source: unknown): void {
     if (source === null || source === undefined) return this.#readNothing(source);
-    const pump = pumpOf(readSource(source), this);
+    const pump = pumpOf(readSource(source), this, this.#sender);
     // The client may have left while the source was being made.
     if (this.#state !== "starting") return pump.stop();
     this.#pump = pump;
@@ -109,10 +109,10 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
     else this.#answerWithHead(setHeadWithoutContent);
   }
 
-  send(item: unknown): Promise<void> | undefined {
+  send(item: unknown): void {
     const frame = this.#sender.frameOf(item);
     if (this.#state === "starting") this.#open(this.#settings.retry);
-    return this.#isRunning ? this.#sender.send(frame) : undefined;
+    if (this.#isRunning) this.#sender.send(frame);
   }
 
   /** The source has ended. */

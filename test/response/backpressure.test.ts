@@ -306,6 +306,35 @@ it("answers other requests after few items of its sources, however many of those
   await until(() => s.over === 200);
 });
 
+it("asks for no item while there is no room, also where the socket filled up while the source yielded to the loop", async () => {
+  let asked = 0;
+  const s = await stage(
+    async function* () {
+      for (;;) {
+        asked += 1;
+        // Longer than what all streams may work in one turn.
+        const end = performance.now() + 15;
+        while (performance.now() < end);
+        yield asked;
+      }
+    },
+    {},
+    [
+      (_req, res, next) => {
+        const write = res.write.bind(res) as (chunk: unknown) => boolean;
+        res.write = (chunk: unknown) => write(chunk) && false;
+        next();
+      },
+    ],
+  );
+  const client = new RawClient(s.port).request("GET", "/");
+  await client.until("data: 1\n\n");
+  for (let n = 0; n < 5; n++) await turn();
+  expect(asked).toBe(1);
+  client.socket.destroy();
+  await s.hasEnded("disconnected");
+});
+
 describe("a middleware whose write returns nothing", () => {
   const forgetful: RequestHandler = (_req, res, next) => {
     const write = res.write.bind(res) as (chunk: unknown) => boolean;

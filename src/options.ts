@@ -91,10 +91,7 @@ export interface EventSourceOptions<Item = EventStreamItem> {
   /**
    * Milliseconds after which a client that takes nothing of what is there for it is cut off. `false`: never.
    * Linux reports progress by about a third of its send buffer (up to 4 MB), so a client that takes longer than
-   * this for so much is cut off too: with the default, one that reads less than about 25 kB a second.
-   *
-   * Linux reports progress by about a third of the send buffer, which grows up to 4 MB: with 60 seconds, a client that
-   * steadily reads less than about 25 kB/s may be cut, with 30 seconds one that reads less than about 50 kB/s. Behind
+   * this for so much is cut off too: with the default, one that reads less than about 25 kB a second. Behind
    * compression it counts only while the socket has bytes to send.
    *
    * @default 60_000

@@ -121,10 +121,15 @@ export interface EventSourceOptions<Item = EventStreamItem> {
   /**
    * Called for an error after the head has been sent. The event that it returns is sent before the
    * response ends. Without one the connection is cut, so that the client sees a failure, and the
-   * error goes to `next`.
+   * error goes to `next`, together with what this function itself throws. A promise is no event and is not awaited; if it
+   * rejects, the error is handled like that of `onClose`.
    */
   readonly onError?: ((error: unknown, stream: EventStream) => ServerSentEvent | void) | undefined;
-  /** Called exactly once for each stream whose head was sent, when it has ended. What it throws goes to `next`. */
+  /**
+   * Called exactly once for each stream whose head was sent, when it has ended. What it throws goes to `next`. A promise
+   * that it returns is not awaited. If that rejects, `next` gets the error as well; where there is no `next`, or it has
+   * been called already, the error becomes a process warning (`process.on("warning", …)`).
+   */
   readonly onClose?: ((summary: StreamSummary) => void) | undefined;
 }
 

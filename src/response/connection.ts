@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Socket } from "node:net";
-import { type Beat, every } from "../runtime/shared-interval.js";
+import { Timer } from "../runtime/clock.js";
 import { isClientGone } from "./client-gone.js";
 import { FrameWriter, type WriterEvents } from "./writer.js";
 
@@ -25,7 +25,7 @@ export class Connection {
   readonly #socket: Socket | null;
   #state: "open" | "ended" | "aborted" = "open";
   #onFinish: (() => void) | undefined;
-  #nextLook: Beat | undefined;
+  #abortTimer: Timer | undefined;
 
   constructor(req: IncomingMessage, res: ServerResponse, sendTimeout: number | false, events: ConnectionEvents) {
     this.#req = req;
@@ -51,6 +51,7 @@ export class Connection {
     const onFinish = (): void => this.#events.finished();
     this.#onFinish = onFinish;
     this.#res.on("finish", onFinish);
+    this.#uncork();
     this.writer.end();
     // A response without a socket has nobody to wait for, and some have no 'finish'.
     if (this.#socket === null) process.nextTick(onFinish);
@@ -64,6 +65,7 @@ export class Connection {
 
   /** Cuts it, so that the client sees a failure, after what was written before has left. */
   abortSoon(): void {
+    this.#uncork();
     this.writer.stop();
     // What it wrote may have failed, and that is an end, too.
     if (this.writer.isClosed) return;
@@ -76,14 +78,20 @@ export class Connection {
     }
   }
 
-  /** It hands over more each time the client has taken what was there before. */
-  #hangUpWhenCompressed(socket: Socket): void {
-    let before = -1;
-    const tick = (): void => {
-      if (socket.bytesWritten === before && this.#res.writableLength === 0) this.hangUp();
-      before = socket.bytesWritten;
-    };
-    this.#nextLook = every(compressionPause, { tick });
+  /** Since Node 22 the end of a response overtakes what the application has corked and not uncorked. */
+  #uncork(): void {
+    try {
+      for (let corked = this.#res.writableCorked; corked > 0; corked--) this.#res.uncork();
+    } catch (error) {
+      this.#onError(error);
+    }
+  }
+
+  /** `compression` hands over more each time the client has taken what was there before. */
+  #hangUpWhenCompressed(socket: Socket, before = -1): void {
+    const { bytesWritten } = socket;
+    if (bytesWritten === before && this.#res.writableLength === 0) return this.hangUp();
+    this.#abortTimer = new Timer(compressionPause, () => this.#hangUpWhenCompressed(socket, bytesWritten));
   }
 
   #hangUpOrGiveUp(): void {
@@ -122,7 +130,7 @@ export class Connection {
     this.#req.removeListener("close", this.#onClose);
     if (this.#onFinish !== undefined) this.#res.removeListener("finish", this.#onFinish);
     this.#res.removeListener("error", this.#onError);
-    this.#nextLook?.stop();
+    this.#abortTimer?.stop();
     this.writer.close();
   }
 }

@@ -19,6 +19,8 @@ interface Listener {
 abstract class ShutdownNotifier {
   readonly #waiting = new Set<Listener>();
 
+  /** Whether there is nothing to wait for any more. */
+  abstract readonly hasRung: boolean;
   protected abstract attach(): void;
   protected abstract detach(): void;
 
@@ -40,14 +42,28 @@ abstract class ShutdownNotifier {
   }
 }
 
-/** Rings when the server has begun to close. */
+/** A server while it listens. Node gives it another `_handle` each time that it begins to. */
+type ListeningServer = Server & { readonly _handle?: object | null };
+
+/** What stands for one time of listening: a server that closes and listens again has ended the one before. */
+function listeningOf(server: ListeningServer): object {
+  return server._handle ?? server;
+}
+
+/** Rings when the server has begun to close, even if it listens again by the time it is looked at. */
 class ServerNotifier extends ShutdownNotifier implements Ticker {
   readonly #server: Server;
+  readonly #listening: object;
   #beat: Beat | undefined;
 
   constructor(server: Server) {
     super();
     this.#server = server;
+    this.#listening = listeningOf(server);
+  }
+
+  get hasRung(): boolean {
+    return !this.#server.listening || listeningOf(this.#server) !== this.#listening;
   }
 
   protected attach(): void {
@@ -59,7 +75,7 @@ class ServerNotifier extends ShutdownNotifier implements Ticker {
   }
 
   tick(): void {
-    if (!this.#server.listening) this.ring();
+    if (this.hasRung) this.ring();
   }
 }
 
@@ -70,6 +86,10 @@ class SignalNotifier extends ShutdownNotifier {
   constructor(signal: AbortSignal) {
     super();
     this.#signal = signal;
+  }
+
+  get hasRung(): boolean {
+    return this.#signal.aborted;
   }
 
   protected attach(): void {
@@ -85,16 +105,20 @@ class SignalNotifier extends ShutdownNotifier {
   }
 }
 
-const notifiers = new WeakMap<object, ShutdownNotifier>();
+const servers = new WeakMap<object, ServerNotifier>();
+const signals = new WeakMap<AbortSignal, SignalNotifier>();
 
-function notifierOf<T extends object>(
-  owner: T | undefined,
-  Kind: new (owner: T) => ShutdownNotifier,
-): ShutdownNotifier | undefined {
-  if (owner === undefined) return undefined;
-  let bell = notifiers.get(owner);
-  if (bell === undefined) notifiers.set(owner, (bell = new Kind(owner)));
-  return bell;
+function serverNotifier(server: Server): ServerNotifier {
+  const listening = listeningOf(server);
+  let notifier = servers.get(listening);
+  if (notifier === undefined) servers.set(listening, (notifier = new ServerNotifier(server)));
+  return notifier;
+}
+
+function signalNotifier(signal: AbortSignal): SignalNotifier {
+  let notifier = signals.get(signal);
+  if (notifier === undefined) signals.set(signal, (notifier = new SignalNotifier(signal)));
+  return notifier;
 }
 
 /** A socket as Node's servers leave it: `server` names the HTTP server, `_server` the one that accepted the connection. */
@@ -133,8 +157,9 @@ export interface ShutdownEvents {
  * grace period, and gives up a client that does not take its end.
  */
 export class Shutdown extends LazySignal implements Listener {
-  readonly #server: Server | undefined;
-  readonly #settings: ShutdownSettings;
+  readonly #server: ShutdownNotifier | undefined;
+  readonly #signal: ShutdownNotifier | undefined;
+  readonly #gracePeriod: number;
   readonly #events: ShutdownEvents;
   #timer: Timer | undefined;
   /** Whether it has been stopped: its turn to begin, or to end, may come after that. */
@@ -142,37 +167,38 @@ export class Shutdown extends LazySignal implements Listener {
 
   constructor(socket: Socket, settings: ShutdownSettings, events: ShutdownEvents) {
     super();
-    this.#settings = settings;
-    this.#server = settings.endOnServerClose ? listeningServer(socket) : undefined;
+    const server = settings.endOnServerClose ? listeningServer(socket) : undefined;
+    this.#server = server && serverNotifier(server);
+    this.#signal = settings.shutdownSignal && signalNotifier(settings.shutdownSignal);
+    this.#gracePeriod = settings.shutdownGracePeriod;
     this.#events = events;
   }
 
   /** Whether it has begun, even if nobody has looked at the server since. */
   get hasBegun(): boolean {
-    return this.aborted || this.#settings.shutdownSignal?.aborted === true || this.#server?.listening === false;
+    return this.aborted || this.#signal?.hasRung === true || this.#server?.hasRung === true;
   }
 
   /** Begins to wait for it. */
   wait(): void {
-    notifierOf(this.#server, ServerNotifier)?.wait(this);
-    notifierOf(this.#settings.shutdownSignal, SignalNotifier)?.wait(this);
+    this.#server?.wait(this);
+    this.#signal?.wait(this);
   }
 
   /** Stops waiting for it, whatever it waits for. */
   stop(): void {
     this.#isOver = true;
-    notifierOf(this.#server, ServerNotifier)?.leave(this);
-    notifierOf(this.#settings.shutdownSignal, SignalNotifier)?.leave(this);
+    this.#server?.leave(this);
+    this.#signal?.leave(this);
     this.#timer?.stop();
   }
 
   begin(): void {
     if (this.aborted || this.#isOver) return;
-    const { shutdownGracePeriod } = this.#settings;
     this.#events.runInAsyncScope(() => {
       this.abort("shutdown");
-      if (shutdownGracePeriod === 0) this.#finish();
-      else this.#timer = new Timer(shutdownGracePeriod, () => whenTurnComes(() => this.#finish()));
+      if (this.#gracePeriod === 0) this.#finish();
+      else this.#timer = new Timer(this.#gracePeriod, () => whenTurnComes(() => this.#finish()));
     });
   }
 

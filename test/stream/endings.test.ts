@@ -1,6 +1,7 @@
+import compression from "compression";
 import express, { type ErrorRequestHandler, type NextFunction, type Request, type Response } from "express";
 import { eventSource, type EventSourceOptions, type EventStreamSource } from "express-event-source";
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { RawClient } from "../support/raw-client.js";
 import { serve } from "../support/server.js";
 import { stage, until } from "../support/stage.js";
@@ -241,10 +242,111 @@ describe("a hook that is an async function and rejects", () => {
     ]);
   });
 
+  it("in onClose is a process warning where the handler has no next left to tell", async () => {
+    const warnings: unknown[] = [];
+    const onWarning = (warning: Error): void => void warnings.push(warning.message);
+    process.on("warning", onWarning);
+    onTestFinished(() => void process.off("warning", onWarning));
+    const app = express();
+    app.get("/", (req, res) => eventSource(["hello"], { onClose: rejecting as never })(req, res));
+    const { url } = await serve(app);
+    expect(await (await fetch(url)).text()).toBe("data: hello\n\n");
+    await until(() => warnings.length > 0);
+    expect(warnings).toEqual(["the hook fails"]);
+  });
+
   it.each(["ping", "toEvent", "retry"] as const)("in %s fails the stream, and nothing else", async (hook) => {
     const s = await stage(endless, { pingInterval: 20, [hook]: rejecting });
     await new RawClient(s.port).request("GET", "/", { Connection: "close" }).ended();
     await until(() => s.over === 1);
     expect(s.passedOn).toEqual([expect.objectContaining({ name: "EventStreamError" })]);
+  });
+});
+
+describe("an application that corks the response and does not uncork it", () => {
+  it("still has everything sent before the end", async () => {
+    const s = await stage(async function* (_req, { response }) {
+      yield "hello";
+      await until(() => response.headersSent);
+      response.cork();
+      response.write(": corked\n\n");
+      yield "the last";
+    });
+    const client = new RawClient(s.port).request("GET", "/", { Connection: "close" });
+    expect(await client.ended()).toContain("\r\n0\r\n\r\n");
+    expect(client.body).toBe("data: hello\n\n: corked\n\ndata: the last\n\n");
+    await s.hasEnded("completed", { returns: 0 });
+  });
+
+  it("still has everything sent before a failure cuts the stream", async () => {
+    const s = await stage(async function* (_req, { response }) {
+      yield "hello";
+      await until(() => response.headersSent);
+      response.cork();
+      yield "the last";
+      await Promise.resolve();
+      throw new Error("source fails");
+    });
+    const client = new RawClient(s.port).request("GET", "/");
+    expect(await client.ended()).not.toContain("\r\n0\r\n\r\n");
+    expect(client.body).toBe("data: hello\n\ndata: the last\n\n");
+    await s.hasEnded("error", { returns: 0 });
+  });
+});
+
+describe("a stream whose timers are faked, or restored, before it ends", () => {
+  const real = { setTimeout, clearTimeout, setInterval, clearInterval };
+
+  /** Timers of their own, as fake ones are: nobody else's `clear…` stops them. */
+  class Timers {
+    readonly pending = new Set<unknown>();
+
+    use(): void {
+      const stop = (timer: NodeJS.Timeout): void => {
+        if (this.pending.delete(timer)) real.clearTimeout(timer);
+      };
+      const start = (timer: NodeJS.Timeout): NodeJS.Timeout => {
+        this.pending.add(timer);
+        return timer;
+      };
+      vi.stubGlobal("setTimeout", (callback: () => void, delay: number) => {
+        const timer = real.setTimeout(() => {
+          this.pending.delete(timer);
+          callback();
+        }, delay);
+        return start(timer);
+      });
+      vi.stubGlobal("setInterval", (callback: () => void, delay: number) => start(real.setInterval(callback, delay)));
+      vi.stubGlobal("clearTimeout", stop);
+      vi.stubGlobal("clearInterval", stop);
+    }
+  }
+
+  afterEach(() => void vi.unstubAllGlobals());
+
+  it("leaves none of either kind when the client leaves", async () => {
+    const [before, after] = [new Timers(), new Timers()];
+    before.use();
+    const s = await stage(endless, { maxDuration: 3_600_000 });
+    const client = new RawClient(s.port).request("GET", "/");
+    await client.until("hello");
+    // The pings, maxDuration and the look at the server.
+    expect(before.pending.size).toBe(3);
+    after.use();
+    client.socket.destroy();
+    await s.hasEnded("disconnected");
+    expect([before.pending.size, after.pending.size]).toEqual([0, 0]);
+  });
+
+  it("leaves none of either kind when the source fails behind compression", async () => {
+    const [before, after] = [new Timers(), new Timers()];
+    before.use();
+    const onError = (): void => void setImmediate(() => after.use());
+    const headers = { "Cache-Control": "no-store" };
+    const s = await stage(failing, { headers, onError }, [compression({ threshold: 0 })]);
+    s.foreignListeners = ["ServerResponse drain"];
+    await new RawClient(s.port).request("GET", "/", { "Accept-Encoding": "gzip" }).ended();
+    await s.hasEnded("error", { returns: 0 });
+    expect([before.pending.size, after.pending.size]).toEqual([0, 0]);
   });
 });

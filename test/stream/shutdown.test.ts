@@ -1,4 +1,4 @@
-import express from "express";
+import express, { type RequestHandler } from "express";
 import { eventSource, type EventSourceOptions, type StreamSummary } from "express-event-source";
 import { getEventListeners, once } from "node:events";
 import { createServer, Server } from "node:http";
@@ -262,6 +262,52 @@ describe("server.close()", () => {
     expect(s.summaries.map(({ reason }) => reason)).toEqual(["shutdown", "disconnected"]);
   });
 
+  it("ends the streams of before where the server listens again at once, and those alone", async () => {
+    const s = await stage(polite, { shutdownGracePeriod: 10_000 });
+    const first = await connected(s);
+    s.server.close();
+    s.server.listen(s.port, "127.0.0.1");
+    await once(s.server, "listening");
+    const second = await connected(s);
+    expect(await first.ended()).toContain(`data: farewell\n\n${lastChunk}`);
+    expect(s.summaries.map(({ reason }) => reason)).toEqual(["shutdown"]);
+    second.socket.destroy();
+    await until(() => s.over === 2);
+    expect(s.summaries.map(({ reason }) => reason)).toEqual(["shutdown", "disconnected"]);
+    expect(s.leakedListeners).toEqual([]);
+  });
+
+  it.each([
+    ["HEAD", "HEAD", () => ["hello"], "200 OK"],
+    ["a 204", "GET", () => new Promise<null>((resolve) => setTimeout(resolve, 20, null)), "204 No Content"],
+    [
+      "an error of a source that is still being made",
+      "GET",
+      () => new Promise<never>((_resolve, reject) => setTimeout(reject, 20, new Error("source"))),
+      "500 Internal Server Error",
+    ],
+  ] as const)(
+    "is not held by the connection of %s that is answered just after it",
+    async (_what, method, source, status) => {
+      // Longer than a client would wait, were the connection kept alive.
+      const http = createServer({ keepAliveTimeout: 60_000 });
+      let closed: Promise<number> | undefined;
+      const closeServer: RequestHandler = (_req, _res, next) => {
+        closed ??= close(http);
+        next();
+      };
+      const closing = (): ReturnType<typeof source> => {
+        closed ??= close(http);
+        return source();
+      };
+      const s = await stage(closing, {}, method === "HEAD" ? [closeServer] : [], http);
+      const client = new RawClient(s.port).request(method, "/");
+      expect(await client.ended()).toContain(`HTTP/1.1 ${status}\r\n`);
+      expect(client.received).toMatch(/\r\nConnection: close\r\n/i);
+      expect(await closed).toBeLessThan(soon);
+    },
+  );
+
   it("leaves streams alone where endOnServerClose is false", async () => {
     const more = new Gate();
     const s = await stage(
@@ -391,6 +437,19 @@ describe("shutdownSignal", () => {
       /^HTTP\/1\.1 200 OK\r\n[^]*\r\nConnection: close\r\n[^]*retry: 3000\n\n\r\n0\r\n\r\n$/i,
     );
     expect(s.streams).toEqual([]);
+  });
+
+  it("ends streams for a terminator that closes the server only when every connection has gone", async () => {
+    const controller = new AbortController();
+    const s = await stage(polite, { shutdownSignal: controller.signal, shutdownGracePeriod: 1_000 });
+    const clients = await Promise.all([connected(s), connected(s)]);
+    // As http-terminator does: it waits for the connections, cuts those that stay too long, and calls close() last.
+    controller.abort();
+    for (const client of clients) expect(await client.ended()).toContain(`data: farewell\n\n${lastChunk}`);
+    await until(() => s.sockets.size === 0);
+    expect(s.server.listening).toBe(true);
+    expect(await close(s.server)).toBeLessThan(soon);
+    expect(s.summaries.map(({ reason }) => reason)).toEqual(["shutdown", "shutdown"]);
   });
 
   it("takes no harm from a function that has begun an answer of its own", async () => {

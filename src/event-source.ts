@@ -1,11 +1,11 @@
 import type { NextFunction, Request, Response } from "express";
 import { EventStreamError, show } from "./errors.js";
-import type { EventStream } from "./source/event-stream.js";
+import type { EventStream, OpenSource } from "./source/event-stream.js";
 import type { EventStreamItem } from "./format/event.js";
 import { checkOptions, type EventSourceOptions } from "./options.js";
 import { HandlerResult } from "./stream/handler-result.js";
 import { isPipelined, whenItsTurnComes } from "./response/pipelined.js";
-import { type OpenSource, Session } from "./stream/session.js";
+import { Session } from "./stream/session.js";
 import { isReadable } from "./source/readers.js";
 
 /** What can be streamed: an async iterable (a generator, a stream, a cursor, …) or an iterable, of promises too, though not a string. */

@@ -128,7 +128,7 @@ export interface EventSourceOptions<Item = EventStreamItem> {
   /**
    * Called exactly once for each stream whose head was sent, when it has ended. What it throws goes to `next`. A promise
    * that it returns is not awaited. If that rejects, `next` gets the error as well; where there is no `next`, or it has
-   * been called already, the error becomes a process warning (`process.on("warning", …)`).
+   * been called already, the error becomes a process warning.
    */
   readonly onClose?: ((summary: StreamSummary) => void) | undefined;
 }

@@ -2,32 +2,25 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { Socket } from "node:net";
 import { Timer } from "../runtime/clock.js";
 import { isClientGone } from "./client-gone.js";
-import { FrameWriter, type WriterEvents } from "./writer.js";
+import type { StreamEvents } from "./stream-events.js";
+import { FrameWriter } from "./writer.js";
 
-/** `compression` cannot be asked whether it has handed over all it was given: it has when nothing more came for so long. */
+/** Milliseconds without a new byte after which `compression` is taken to have passed everything on. It cannot be asked. */
 const compressionPause = 100;
-
-/** What can happen to a connection. Each may be called more than once, until `release`. */
-export interface ConnectionEvents extends WriterEvents {
-  /** The client has been given everything. */
-  finished(): void;
-  /** The client left, or takes nothing. */
-  lose(reason: "disconnected" | "timeout"): void;
-}
 
 /** The client's side of a stream: what is written to it, and the ways it can end. */
 export class Connection {
   readonly writer: FrameWriter;
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
-  readonly #events: ConnectionEvents;
-  /** `null` where a test or a serverless host stands in for the connection. */
+  readonly #events: StreamEvents;
+  /** `null` where a test double or a serverless host takes the place of a real connection. */
   readonly #socket: Socket | null;
   #state: "open" | "ended" | "aborted" = "open";
   #onFinish: (() => void) | undefined;
   #abortTimer: Timer | undefined;
 
-  constructor(req: IncomingMessage, res: ServerResponse, sendTimeout: number | false, events: ConnectionEvents) {
+  constructor(req: IncomingMessage, res: ServerResponse, sendTimeout: number | false, events: StreamEvents) {
     this.#req = req;
     this.#res = res;
     this.#events = events;
@@ -39,42 +32,42 @@ export class Connection {
   }
 
   readonly #onClose = (): void => {
-    // The request's own 'close' also means that its body was read: at once after `express.json()`.
-    if (isClientGone(this.#req, this.#res)) this.#events.lose("disconnected");
+    // A request also emits 'close' when its body has been read, which `express.json()` does before the stream begins.
+    if (isClientGone(this.#req, this.#res)) this.#events.onClientLost("disconnected");
   };
 
-  readonly #onError = (error: unknown): void => this.#events.broken(error);
+  readonly #onError = (error: unknown): void => this.#events.onResponseError(error);
 
   /** Writes what is left and ends the response. */
   end(): void {
     this.#state = "ended";
-    const onFinish = (): void => this.#events.finished();
+    const onFinish = (): void => this.#events.onFinish();
     this.#onFinish = onFinish;
     this.#res.on("finish", onFinish);
     this.#uncork();
     this.writer.end();
-    // A response without a socket has nobody to wait for, and some have no 'finish'.
+    // Without a socket no client has to take the rest, and some test doubles never emit 'finish'.
     if (this.#socket === null) process.nextTick(onFinish);
   }
 
-  /** Cuts it at once. */
+  /** Cuts the connection at once. */
   abort(): void {
     if (this.#state === "open") this.#state = "aborted";
     this.#res.destroy();
   }
 
-  /** Cuts it, so that the client sees a failure, after what was written before has left. */
-  abortSoon(): void {
+  /** Cuts the connection once everything written so far has left. The missing end tells the client that the stream failed. */
+  abortAfterWrites(): void {
     this.#uncork();
     this.writer.stop();
-    // What it wrote may have failed, and that is an end, too.
+    // The write failed, and that has ended the stream already.
     if (this.writer.isClosed) return;
     this.#state = "aborted";
     if (this.#socket !== null && this.#res.hasHeader("Content-Encoding")) {
-      this.#hangUpWhenCompressed(this.#socket);
+      this.#endSocketWhenCompressed(this.#socket);
     } else {
-      // The response itself may keep what is written until the end of this tick.
-      process.nextTick(() => this.#hangUpOrGiveUp());
+      // The response may hold the last write until the end of this tick.
+      process.nextTick(() => this.#endSocketOrGiveUp());
     }
   }
 
@@ -88,33 +81,33 @@ export class Connection {
   }
 
   /** `compression` hands over more each time the client has taken what was there before. */
-  #hangUpWhenCompressed(socket: Socket, before = -1): void {
+  #endSocketWhenCompressed(socket: Socket, before = -1): void {
     const { bytesWritten } = socket;
-    if (bytesWritten === before && this.#res.writableLength === 0) return this.hangUp();
-    this.#abortTimer = new Timer(compressionPause, () => this.#hangUpWhenCompressed(socket, bytesWritten));
+    if (bytesWritten === before && this.#res.writableLength === 0) return this.endSocket();
+    this.#abortTimer = new Timer(compressionPause, () => this.#endSocketWhenCompressed(socket, bytesWritten));
   }
 
-  #hangUpOrGiveUp(): void {
-    if (this.#socket !== null) return this.hangUp();
+  #endSocketOrGiveUp(): void {
+    if (this.#socket !== null) return this.endSocket();
     try {
       this.#res.destroy();
     } catch {
-      // A test double that cannot be cut is ended.
+      // A test double that cannot be destroyed. `endUnread` ends it.
     }
-    this.#events.lose("disconnected");
+    this.#events.onClientLost("disconnected");
   }
 
   /**
-   * Closes the connection after what was written has left: one that is kept alive would hold a closing server open.
-   * But for a pipelined request that is being answered on it by now.
+   * Closes the socket after its writes, unless a pipelined request is using it. A socket that is kept alive would hold a
+   * closing server open.
    */
-  hangUp(): void {
+  endSocket(): void {
     const socket: (Socket & { readonly _httpMessage?: ServerResponse | null }) | null = this.#socket;
     if (socket !== null && (socket._httpMessage ?? this.#res) === this.#res) socket.destroySoon();
   }
 
   /**
-   * Ends a response that nobody will read any more: middlewares such as express-session do their work in `end`.
+   * Ends a response that no client will read any more. Middlewares such as express-session do their work in `end`.
    *
    * @throws what `end` throws
    */
@@ -123,7 +116,7 @@ export class Connection {
     if (this.#state === "aborted" || isClientGone(this.#req, this.#res)) this.#res.end();
   }
 
-  /** Lets everything go that waits for something to happen to it. */
+  /** Removes every listener and timer. */
   release(): void {
     // Test doubles of a response have no `off`.
     this.#res.removeListener("close", this.#onClose);

@@ -1,6 +1,7 @@
 import { AsyncResource } from "node:async_hooks";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Socket } from "node:net";
+import { forEachInTurn } from "../runtime/turn.js";
 
 /** `_httpMessage` is the response that the connection carries at present. */
 type ServedSocket = Socket & { readonly _httpMessage?: ServerResponse | null };
@@ -72,9 +73,10 @@ class Queue {
     const requests = [...this.#requests.values()];
     this.#requests.clear();
     this.#socket.off("close", this.#onClose);
-    for (const request of requests) {
+    // Thousands of requests that all end in one turn would block the loop for half a second.
+    forEachInTurn(requests, (request) => {
       request.res.off("socket", this.#onSocket);
       request.begin();
-    }
+    });
   };
 }

@@ -2,20 +2,11 @@ import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { responseEnded } from "../errors.js";
 import { type Flushable, isBare, type Progress, writeChunk, writeThrough } from "./direct-write.js";
+import type { StreamEvents } from "./stream-events.js";
 import { StallWatch, type Watched } from "./stall-watch.js";
 
 /** Frames that are ready at once leave joined, up to this many characters: the measure of Node's own high-water mark. */
 const joinedLimit = 16_384;
-
-/** What a writer tells. */
-export interface WriterEvents {
-  /** The client has taken nothing for `sendTimeout` milliseconds although something was there. */
-  lose(reason: "timeout"): void;
-  /** The response, or a middleware that wraps it, failed. */
-  broken(error: unknown): void;
-  /** Runs what a middleware sees as part of the stream's own request. */
-  runInAsyncScope(work: () => void): void;
-}
 
 /**
  * Writes whole frames to a response, and knows whether it has room.
@@ -30,7 +21,7 @@ export class FrameWriter implements Watched {
 
   readonly #res: Flushable;
   readonly #sendTimeout: number | false;
-  readonly #events: WriterEvents;
+  readonly #events: StreamEvents;
 
   #state: "writable" | "draining" | "ended" | "closed" = "writable";
   /** Frames that wait for the end of this run of microtasks, or, while draining, for room. */
@@ -45,7 +36,7 @@ export class FrameWriter implements Watched {
   /** There only while something is left for the client to take. */
   #watch: StallWatch | "soon" | undefined;
 
-  constructor(res: ServerResponse, sendTimeout: number | false, events: WriterEvents) {
+  constructor(res: ServerResponse, sendTimeout: number | false, events: StreamEvents) {
     this.#res = res;
     this.#sendTimeout = sendTimeout;
     this.#events = events;
@@ -91,7 +82,7 @@ export class FrameWriter implements Watched {
     try {
       this.#res.flushHeaders();
     } catch (error) {
-      this.#events.broken(error);
+      this.#events.onResponseError(error);
     }
   }
 
@@ -120,7 +111,7 @@ export class FrameWriter implements Watched {
     try {
       this.#res.end();
     } catch (error) {
-      this.#events.broken(error);
+      this.#events.onResponseError(error);
     }
     this.#watchSoon();
   }
@@ -161,7 +152,7 @@ export class FrameWriter implements Watched {
       // The first one takes the head along. Whoever wraps that one may keep it for later, whatever he does with the next.
       if (isFirst && bare && this.#res.chunkedEncoding) this.#socket = this.#res.socket;
     } catch (error) {
-      this.#events.broken(error);
+      this.#events.onResponseError(error);
     }
   }
 
@@ -206,7 +197,7 @@ export class FrameWriter implements Watched {
   }
 
   stalled(): void {
-    this.#events.lose("timeout");
+    this.#events.onClientLost("timeout");
   }
 }
 

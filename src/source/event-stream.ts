@@ -1,4 +1,4 @@
-import type { Response } from "express";
+import type { Request, Response } from "express";
 import { HasLazySignal, type LazySignal } from "../runtime/lazy-signal.js";
 
 /** One stream, as its source function sees it. */
@@ -20,6 +20,9 @@ export interface EventStream {
   /** Express's response, for what the application keeps there (`response.locals`). Do not write to it. */
   readonly response: Response;
 }
+
+/** Makes the source of one request. */
+export type OpenSource = (req: Request, stream: EventStream) => unknown;
 
 /**
  * The properties are the object's own, so that `{ ...stream, from: "start" }` has them all; the accessors are the same

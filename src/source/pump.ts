@@ -7,10 +7,10 @@ export interface Sink {
   /** Takes an item. */
   send(item: unknown): void;
   /** The source has ended. */
-  ended(): void;
+  onEnd(): void;
   /** The source, or `send`, threw. */
-  failed(error: unknown): void;
-  /** Who wakes a feed is in the middle of another request: the stream goes on in its own. */
+  onError(error: unknown): void;
+  /** Runs `work` in the stream's own async context: a feed is woken in the middle of another request. */
   runInAsyncScope(work: () => void): void;
 }
 
@@ -72,7 +72,7 @@ class ItemPump extends Pump {
         }
         if (result.done === true) {
           this.#reader.ended();
-          this.sink?.ended();
+          this.sink?.onEnd();
           return;
         }
         this.sink?.send(result.value);
@@ -80,7 +80,7 @@ class ItemPump extends Pump {
         for (let pause = this.#pause(); pause !== undefined; pause = this.#pause()) await pause;
       }
     } catch (error) {
-      this.sink?.failed(error);
+      this.sink?.onError(error);
     }
   }
 
@@ -107,7 +107,7 @@ class FeedPump extends Pump implements Waiter {
     try {
       this.#move();
     } catch (error) {
-      this.sink?.failed(error);
+      this.sink?.onError(error);
     }
   }
 
@@ -117,7 +117,7 @@ class FeedPump extends Pump implements Waiter {
       if (full !== undefined) return void full.then(() => this.wake());
       const result = this.#feed.read();
       if (result === undefined) return this.#feed.wait(this);
-      if (result.done === true) return this.sink?.ended();
+      if (result.done === true) return this.sink?.onEnd();
       this.sink?.send(result.value);
       if (isTurnSpent()) return whenTurnComes(() => this.runInScope());
     }

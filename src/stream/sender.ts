@@ -6,26 +6,17 @@ import type { Settings } from "../options.js";
 import { setHead } from "../response/head.js";
 import { Timer } from "../runtime/clock.js";
 import { type Beat, every, type Ticker } from "../runtime/shared-interval.js";
+import type { StreamEvents } from "../response/stream-events.js";
 import type { FrameWriter } from "../response/writer.js";
 import type { Outlet } from "../source/pump.js";
 import { isThenable } from "../source/readers.js";
 
-/** What a sender tells. */
-export interface SenderEvents {
-  /** The stream has lasted its time. */
-  end(reason: "expired"): void;
-  /** A ping cannot be sent. */
-  failed(error: unknown): void;
-  /** Does something as part of the stream's own request. */
-  runInAsyncScope(work: () => void): void;
-}
-
-/** What one stream sends, and in which order: the head, the first `retry`, events with pings in between, a farewell. */
+/** Sends one stream in its order: the head, the first `retry`, events with pings in between, and `onError`'s event. */
 export class Sender implements Outlet, Ticker {
   readonly #res: Response;
   readonly #settings: Settings;
   readonly #writer: FrameWriter;
-  readonly #events: SenderEvents;
+  readonly #events: StreamEvents;
 
   #openedAt: number | undefined;
   #sent = 0;
@@ -33,7 +24,7 @@ export class Sender implements Outlet, Ticker {
   #isPingDue = false;
   #expiry: Timer | undefined;
 
-  constructor(res: Response, settings: Settings, writer: FrameWriter, events: SenderEvents) {
+  constructor(res: Response, settings: Settings, writer: FrameWriter, events: StreamEvents) {
     this.#res = res;
     this.#settings = settings;
     this.#writer = writer;
@@ -45,7 +36,7 @@ export class Sender implements Outlet, Ticker {
     const { pingInterval, maxDuration } = this.#settings;
     if (this.#res.headersSent) throw headersSent();
     const delay = typeof retry === "function" ? retry() : retry;
-    // Jitter seldom comes in whole milliseconds.
+    // The result is rounded below, because random jitter is seldom a whole number of milliseconds.
     ignoreRejection(delay);
     const first =
       retry === undefined
@@ -55,9 +46,9 @@ export class Sender implements Outlet, Ticker {
     this.#openedAt = performance.now();
     if (first !== undefined) this.#writer.write(first);
     if (pingInterval) this.#pings = every(pingInterval, this);
-    // In the last tenth, so that clients that came together do not come back together.
+    // At a random moment in the last tenth: clients that came together then come back spread out.
     if (maxDuration !== undefined)
-      this.#expiry = new Timer(maxDuration * (0.9 + Math.random() / 10), () => this.#events.end("expired"));
+      this.#expiry = new Timer(maxDuration * (0.9 + Math.random() / 10), () => this.#events.onTimeUp("expired"));
   }
 
   /** What goes over the wire for a value of the source. */
@@ -80,7 +71,7 @@ export class Sender implements Outlet, Ticker {
   /**
    * Sends a last event.
    *
-   * @returns false where half a frame has been sent: the event would become part of it
+   * @returns false if the source's raw bytes have left a frame open: the event would become part of that frame
    */
   sendLast(event: unknown): boolean {
     const frame = this.#encode(event);
@@ -89,37 +80,37 @@ export class Sender implements Outlet, Ticker {
     return true;
   }
 
-  /** Stops what runs by the clock. */
-  stop(): void {
+  /** Stops the pings and the timer of `maxDuration`. */
+  release(): void {
     this.#pings?.stop();
     this.#pings = undefined;
     this.#expiry?.stop();
   }
 
-  /** Whether the head was sent, or is about to leave with the first write. */
+  /** Whether the head has been set. It leaves with the first write. */
   get hasOpened(): boolean {
     return this.#openedAt !== undefined;
   }
 
-  /** What has been sent, for the summary. */
+  /** The figures of the summary. */
   figures(): { events: number; bytes: number; duration: number } {
     const duration = performance.now() - (this.#openedAt ?? performance.now());
     return { events: this.#sent, bytes: this.#writer.bytes, duration: Math.max(duration, 0) };
   }
 
-  /** Pings. It is the middle of another request, whose stream was the first to ask for such pings. */
+  /** Called by a timer that many streams share, in the async context of whichever stream started it. */
   tick(): void {
     this.#events.runInAsyncScope(() => this.#ping());
   }
 
   #ping(): void {
-    // None piles up on a full socket, and none lands inside a frame: the one that is due follows later.
+    // On a full socket, or inside a frame, the ping waits. Only one waits: pings do not pile up.
     this.#isPingDue = !this.#writer.isWritable || this.#writer.isMidFrame;
     if (this.#isPingDue) return;
     try {
       this.#writer.write(this.#encode(this.#settings.ping()));
     } catch (error) {
-      this.#events.failed(error);
+      this.#events.onError(error);
     }
   }
 

@@ -2,38 +2,36 @@ import { AsyncResource } from "node:async_hooks";
 import type { Request, Response } from "express";
 import { announce } from "../runtime/diagnostics.js";
 import { headersSent, nothingReturned } from "../errors.js";
-import { type EventStream, LiveEventStream } from "../source/event-stream.js";
+import { type EventStream, LiveEventStream, type OpenSource } from "../source/event-stream.js";
 import type { HandlerResult } from "./handler-result.js";
 import type { Settings } from "../options.js";
 import { Outcome } from "./outcome.js";
 import { type Pump, pumpOf, type Sink } from "../source/pump.js";
 import { isClientGone } from "../response/client-gone.js";
-import { Connection, type ConnectionEvents } from "../response/connection.js";
+import { Connection } from "../response/connection.js";
 import { setHead, setHeadWithoutContent } from "../response/head.js";
 import { lastEventId } from "../response/last-event-id.js";
+import type { StreamEvents } from "../response/stream-events.js";
 import { LazySignal } from "../runtime/lazy-signal.js";
-import { Shutdown, type ShutdownEvents } from "./shutdown.js";
+import { Shutdown } from "./shutdown.js";
 import { afterOneTurn } from "../runtime/turn.js";
-import { Sender, type SenderEvents } from "./sender.js";
+import { Sender } from "./sender.js";
 import { isThenable, readSource } from "../source/readers.js";
 
-/** Makes the source of one request. */
-export type OpenSource = (req: Request, stream: EventStream) => unknown;
-
-/** What a client is told to wait before it comes back to a server that is closing: about what browsers do by themselves. */
+/** The reconnection time for a client of a closing server, in milliseconds: about what browsers use by themselves. */
 const defaultRetry = 3_000;
 
 /**
  * The life of one stream, from the request to its last byte, and the one place where its end is decided.
  *
- *     starting --first item, or one turn--> open --end, failed--> ending --all taken, or cut--> closed
+ *     starting --first item, or one turn--> open --end, error---> ending --all taken, or cut--> closed
  *        |'-- HEAD, nothing to send -----------------------------------^                           ^
  *        '--- a failure, nobody there --------------------------------------------------------------'
  *
- * Timers, sockets and brokers call from the middle of other requests; hooks and source run as part of this one
- * (AsyncLocalStorage), which is what makes a session an AsyncResource.
+ * Timers, sockets and brokers call in the async context of other requests. A session is an AsyncResource so that hooks and
+ * the source run in that of their own (AsyncLocalStorage).
  */
-export class Session extends AsyncResource implements Sink, SenderEvents, ConnectionEvents, ShutdownEvents {
+export class Session extends AsyncResource implements Sink, StreamEvents {
   readonly #settings: Settings;
   readonly #req: Request;
   readonly #res: Response;
@@ -67,15 +65,15 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
       if (this.#res.headersSent) throw headersSent();
       if (isClientGone(this.#req, this.#res)) return this.#close();
       if (this.#req.method === "HEAD") return this.#answerWithHead(setHead);
-      if (this.#shutdown.hasBegun) return this.end("shutdown");
+      if (this.#shutdown.hasBegun) return this.#end("shutdown");
       this.#shutdown.wait();
       const source = open(this.#req, this.#stream);
       if (!isThenable(source)) return this.#read(source);
       Promise.resolve(source)
         .then((made) => this.#read(made))
-        .catch((error: unknown) => this.failed(error));
+        .catch((error: unknown) => this.onError(error));
     } catch (error) {
-      this.failed(error);
+      this.onError(error);
     }
   }
 
@@ -95,9 +93,9 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
     // The client may have left while the source was being made.
     if (this.#state !== "starting") return pump.stop();
     this.#pump = pump;
-    if (this.#res.headersSent) return this.failed(headersSent());
+    if (this.#res.headersSent) return this.onError(headersSent());
     pump.run();
-    // After the source has been asked: it is to have a whole turn.
+    // Begins to count only now, so that the source has a whole turn of the event loop.
     afterOneTurn(() => this.#openIdle());
   }
 
@@ -105,7 +103,7 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
     if (this.#state !== "starting") return;
     // The source's function has answered by itself, with a 401 for example.
     if (this.#res.headersSent) this.#close();
-    else if (source === undefined) this.failed(nothingReturned());
+    else if (source === undefined) this.onError(nothingReturned());
     else this.#answerWithHead(setHeadWithoutContent);
   }
 
@@ -115,18 +113,17 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
     if (this.#isRunning) this.#sender.send(frame);
   }
 
-  /** The source has ended. */
-  ended(): void {
-    if (this.#shutdown.hasBegun) this.end("shutdown");
+  onEnd(): void {
+    if (this.#shutdown.hasBegun) this.#end("shutdown");
     else if (this.#state === "starting") this.#answerWithHead(setHeadWithoutContent);
-    else this.end("completed");
+    else this.#end("completed");
   }
 
   // ---- the head ----
 
   #openIdle(): void {
     if (this.#state === "starting") this.#open(this.#settings.retry);
-    // A first item without a byte has not taken the head along.
+    // A first item of zero bytes has opened the stream without sending the head.
     if (this.#state === "open" && !this.#res.headersSent) this.#connection.writer.flushHead();
   }
 
@@ -143,7 +140,7 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
     try {
       this.#sender.open(retry);
     } catch (error) {
-      this.failed(error);
+      this.onError(error);
       return false;
     }
     if (this.#state !== "starting") return false;
@@ -154,8 +151,12 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
 
   // ---- the end ----
 
+  onTimeUp(reason: "expired" | "shutdown"): void {
+    this.#end(reason);
+  }
+
   /** Ends a stream that runs, for the first reason that is given: a later one changes nothing. */
-  end(reason: "completed" | "expired" | "shutdown"): void {
+  #end(reason: "completed" | "expired" | "shutdown"): void {
     if (!this.#isRunning) return;
     if (this.#state === "starting") {
       if (this.#res.headersSent) return this.#close();
@@ -164,12 +165,11 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
     }
     this.#state = "ending";
     this.#outcome.reason = reason;
-    if (reason !== "completed") this.#letGo();
+    if (reason !== "completed") this.#releaseSource();
     this.#connection.end();
   }
 
-  /** The source, an item or a hook failed. */
-  failed(error: unknown): void {
+  onError(error: unknown): void {
     if (!this.#isRunning) return;
     this.#outcome.fail(error);
     if (this.#state === "starting") {
@@ -181,40 +181,38 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
     const isTold = this.runInAsyncScope(() =>
       this.#outcome.tellClient(this.#stream, (event) => this.#sender.sendLast(event)),
     );
-    this.#letGo();
+    this.#releaseSource();
     if (isTold) this.#connection.end();
-    else this.#connection.abortSoon();
+    else this.#connection.abortAfterWrites();
   }
 
-  /** The response itself failed, or something that wraps it: nothing more can be sent. */
-  broken(error: unknown): void {
+  onResponseError(error: unknown): void {
     if (this.#state === "closed") return;
     this.runInAsyncScope(() => this.#outcome.fail(error));
     this.#outcome.passOn();
-    // Where nothing has left, or somebody else has ended it, there is an answer that may still arrive.
+    // Abort only a response that has begun and that nobody else has ended: any other answer may still arrive.
     if (this.#res.headersSent && !this.#res.writableEnded) this.#connection.abort();
     this.#close();
   }
 
-  /** Everything has been handed over. */
-  finished(): void {
-    if (this.#shutdown.hasBegun) this.#connection.hangUp();
+  onFinish(): void {
+    if (this.#shutdown.hasBegun) this.#connection.endSocket();
     this.#close();
   }
 
-  /** Gives up a client that left or takes nothing: what it did not get makes even a source that ended no completed stream. */
-  lose(reason: "disconnected" | "timeout" | "shutdown"): void {
+  /** The client missed data, so even a stream whose source has ended is not `completed`. */
+  onClientLost(reason: "disconnected" | "timeout" | "shutdown"): void {
     if (this.#outcome.reason === "completed") this.#outcome.reason = reason;
     if (reason !== "disconnected") this.#connection.abort();
-    // Where somebody else has ended the response, the connection is still there.
-    else if (this.#shutdown.hasBegun) this.#connection.hangUp();
+    // The application ended the response by itself; its connection would be kept alive.
+    else if (this.#shutdown.hasBegun) this.#connection.endSocket();
     this.#close();
   }
 
-  /** Lets the source go. It may be waiting for anything: it is told, and not waited for. */
-  #letGo(): void {
+  /** Tells the source that the stream is over. It is not awaited: it may be waiting for anything itself. */
+  #releaseSource(): void {
     if (this.#ended.aborted) return;
-    this.#sender.stop();
+    this.#sender.release();
     this.runInAsyncScope(() => {
       this.#ended.abort(this.#outcome.reason);
       this.#pump?.stop();
@@ -224,8 +222,8 @@ export class Session extends AsyncResource implements Sink, SenderEvents, Connec
   #close(): void {
     if (this.#state === "closed") return;
     this.#state = "closed";
-    this.#letGo();
-    this.#shutdown.stop();
+    this.#releaseSource();
+    this.#shutdown.release();
     this.#connection.release();
     this.runInAsyncScope(() => {
       try {

@@ -1,21 +1,25 @@
 import type { Server, Socket } from "node:net";
+import type { StreamEvents } from "../response/stream-events.js";
 import { LazySignal } from "../runtime/lazy-signal.js";
 import { Timer } from "../runtime/clock.js";
 import { type Beat, every, type Ticker } from "../runtime/shared-interval.js";
 import { forEachInTurn, whenTurnComes } from "../runtime/turn.js";
 
-/** How long a client has, at the end of a shutdown, to take what is left for it: with the look at the server, under a second. */
+/**
+ * Milliseconds that a client has, at the end of a shutdown, to take what is left for it. With `lookInterval` it stays under
+ * the second that `server.close()` may take beyond the grace period.
+ */
 const cutAfter = 500;
 
-/** How often a server that has open streams is looked at. It tells nobody that it closes: Node has no event for it. */
+/** Milliseconds between two looks at a server with open streams. Node has no event for "begins to close". */
 const lookInterval = 250;
 
-/** Who hears that a shutdown begins. */
+/** A stream that waits for its shutdown to begin. */
 interface Listener {
   begin(): void;
 }
 
-/** Whoever waits for one server or one signal: one look, one listener, however many streams. */
+/** All streams that wait for one server, or one signal, share one timer or one listener. */
 abstract class ShutdownNotifier {
   readonly #waiting = new Set<Listener>();
 
@@ -142,16 +146,6 @@ export interface ShutdownSettings {
   readonly shutdownGracePeriod: number;
 }
 
-/** What a shutdown does to its stream. */
-export interface ShutdownEvents {
-  /** The grace period is over. */
-  end(reason: "shutdown"): void;
-  /** The client has not taken its end in time. */
-  lose(reason: "shutdown"): void;
-  /** Does something as part of the stream's own request: who begins a shutdown is no part of it. */
-  runInAsyncScope(work: () => void): void;
-}
-
 /**
  * The shutdown of one stream: it begins with the server's closing or the application's signal, ends the stream after the
  * grace period, and gives up a client that does not take its end.
@@ -160,12 +154,12 @@ export class Shutdown extends LazySignal implements Listener {
   readonly #server: ShutdownNotifier | undefined;
   readonly #signal: ShutdownNotifier | undefined;
   readonly #gracePeriod: number;
-  readonly #events: ShutdownEvents;
+  readonly #events: StreamEvents;
   #timer: Timer | undefined;
-  /** Whether it has been stopped: its turn to begin, or to end, may come after that. */
-  #isOver = false;
+  /** A call that waits for its turn of the event loop may come after the release; it must then do nothing. */
+  #isReleased = false;
 
-  constructor(socket: Socket, settings: ShutdownSettings, events: ShutdownEvents) {
+  constructor(socket: Socket, settings: ShutdownSettings, events: StreamEvents) {
     super();
     const server = settings.endOnServerClose ? listeningServer(socket) : undefined;
     this.#server = server && serverNotifier(server);
@@ -185,26 +179,26 @@ export class Shutdown extends LazySignal implements Listener {
     this.#signal?.wait(this);
   }
 
-  /** Stops waiting for it, whatever it waits for. */
-  stop(): void {
-    this.#isOver = true;
+  /** Stops waiting, and stops the timer. */
+  release(): void {
+    this.#isReleased = true;
     this.#server?.leave(this);
     this.#signal?.leave(this);
     this.#timer?.stop();
   }
 
   begin(): void {
-    if (this.aborted || this.#isOver) return;
+    if (this.aborted || this.#isReleased) return;
     this.#events.runInAsyncScope(() => {
       this.abort("shutdown");
-      if (this.#gracePeriod === 0) this.#finish();
-      else this.#timer = new Timer(this.#gracePeriod, () => whenTurnComes(() => this.#finish()));
+      if (this.#gracePeriod === 0) this.#end();
+      else this.#timer = new Timer(this.#gracePeriod, () => whenTurnComes(() => this.#end()));
     });
   }
 
-  #finish(): void {
-    if (this.#isOver) return;
-    this.#timer = new Timer(cutAfter, () => this.#events.lose("shutdown"));
-    this.#events.end("shutdown");
+  #end(): void {
+    if (this.#isReleased) return;
+    this.#timer = new Timer(cutAfter, () => this.#events.onClientLost("shutdown"));
+    this.#events.onTimeUp("shutdown");
   }
 }

@@ -23,7 +23,7 @@ export type EventStreamErrorCode =
   | "ERR_EMPTY_EVENT"
   /** `data` became `undefined`, or no string, or failed, in `serialize`. */
   | "ERR_UNSERIALIZABLE_DATA"
-  /** A channel's name is not a non-empty string. */
+  /** A channel's name is no well-formed string of 1 to 512 UTF-16 units. The error has the `status` 400. */
   | "ERR_INVALID_CHANNEL"
   /** The channel has been ended. */
   | "ERR_CHANNEL_ENDED"
@@ -55,10 +55,18 @@ export class EventStreamError extends TypeError {
   /** The event's field or the option that is wrong, where it is one. */
   readonly field: string | undefined;
 
-  constructor(code: EventStreamErrorCode, message: string, details?: { field?: string; cause?: unknown }) {
+  /** The HTTP status that Express answers with by itself, where it is the client's mistake. */
+  declare readonly status?: number;
+
+  constructor(
+    code: EventStreamErrorCode,
+    message: string,
+    details?: { field?: string; cause?: unknown; status?: number },
+  ) {
     super(message, details !== undefined && "cause" in details ? { cause: details.cause } : undefined);
     this.code = code;
     this.field = details?.field;
+    if (details?.status !== undefined) this.status = details.status;
   }
 
   static override [Symbol.hasInstance](value: unknown): boolean {

@@ -103,7 +103,11 @@ export interface ProduceOptions<E extends ServerSentEvent = ServerSentEvent> {
  * restart, a subscriber that is too slow) it first yields a `gap`, then everything that is still held.
  *
  * **Memory.** A slow subscriber has no queue; it is a cursor that lags. A channel that nobody waits for is
- * forgotten, the mark of its end too, when it has not been used for `maxAge`; a client that comes back later gets a `gap`.
+ * forgotten, the mark of its end too, soon after its last event has aged out; a client that comes back later gets a `gap`.
+ * A channel that never had an event costs nothing once its subscriptions have ended.
+ *
+ * **Names.** A channel's name is a well-formed string of 1 to 512 UTF-16 units. Any other is refused with
+ * `ERR_INVALID_CHANNEL`, whose `status` is 400, because names often come from URLs.
  */
 export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
   /**
@@ -135,7 +139,9 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
   end(channel: string): Promise<void>;
 
   /**
-   * Subscribes to a channel, or to several as one stream.
+   * Subscribes to a channel, or to several as one stream. Hand over the stream, as in
+   * `broker.subscribe(channel, stream)`: without its `lastEventId` a client that comes back gets no replay, and without
+   * its `signal` the subscription does not end with the stream by itself.
    *
    * @returns when the position is taken: every event that is published after that is delivered. The iterable can be
    *   iterated once. If nothing is left and nothing can come (an ended channel, read to its end), it is

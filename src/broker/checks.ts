@@ -26,15 +26,21 @@ export const historyOption: Option<History> = {
   },
 };
 
-/** @throws {EventStreamError} `ERR_INVALID_CHANNEL` */
+const longestName = 512;
+
+/**
+ * Names often come from a URL: a stranger's must not cost much, and must survive UTF-8 on its way to a store.
+ *
+ * @throws {EventStreamError} `ERR_INVALID_CHANNEL`
+ */
 export function checkChannel(channel: unknown): string {
-  if (typeof channel !== "string" || channel === "") {
-    throw new EventStreamError(
-      "ERR_INVALID_CHANNEL",
-      `The channel is ${show(channel)}; its name must be a string that is not empty.`,
-    );
-  }
-  return channel;
+  if (typeof channel === "string" && channel !== "" && channel.length <= longestName && !/\p{Surrogate}/u.test(channel))
+    return channel;
+  throw new EventStreamError(
+    "ERR_INVALID_CHANNEL",
+    `The channel is ${show(channel)}; its name must be a well-formed string of 1 to ${longestName} UTF-16 units${typeof channel === "string" && channel.length > longestName ? `, and has ${channel.length}` : ""}.`,
+    { status: 400 },
+  );
 }
 
 /**
@@ -48,6 +54,7 @@ export function checkChannels(channels: unknown): string[] {
     throw new EventStreamError(
       "ERR_INVALID_CHANNEL",
       "The channels are an empty array; name at least one (eventSource answers 204 to a source that is null).",
+      { status: 400 },
     );
   }
   return [...new Set(channels.map(checkChannel))];
@@ -78,6 +85,7 @@ export function checkSubscribeOptions(options: SubscribeOptions = {}): Subscribe
   );
   const from = read(options, "from", (value) => value === "now" || value === "start", '"now" or "start"');
   const onGap = read(options, "onGap", isFunction, "a function that returns an event or undefined");
+  checkForSlips(options);
   // A stream's own is listened to as it is: nobody may ever need the AbortSignal.
   const signal = lazySignalOf(options) ?? read(options, "signal", isSignal, "an AbortSignal");
   // "If the last event ID is the empty string, then don't set": an empty one is none.
@@ -97,6 +105,25 @@ function read<Name extends keyof SubscribeOptions>(
 
 function isSignal(value: unknown): boolean {
   return typeof (value as Partial<AbortSignal> | null)?.addEventListener === "function";
+}
+
+const subscribeOptions = ["lastEventId", "from", "signal", "onGap"];
+
+/** Other keys are let be; but one that only looks like an option (`lastEventID`) would lose replay in silence. */
+function checkForSlips(options: object): void {
+  for (const name of Object.keys(options)) {
+    if (subscribeOptions.includes(name)) continue;
+    const meant = subscribeOptions.find((known) => plain(known) === plain(name));
+    if (meant !== undefined) {
+      throw new EventStreamError("ERR_INVALID_OPTION", `subscribe has no option ${show(name)}; write ${meant}.`, {
+        field: name,
+      });
+    }
+  }
+}
+
+function plain(name: string): string {
+  return name.replaceAll("_", "").toLowerCase();
 }
 
 /** How a channel is produced, checked and complete. */

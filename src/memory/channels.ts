@@ -6,8 +6,8 @@ import { Subscription, type SubscriptionHost } from "../broker/subscription.js";
 import { LogCursor, type Logs, nowhere } from "./cursor.js";
 import { type Entry, Log } from "./log.js";
 
-/** How often the logs are looked through, in milliseconds at most; for short ages more often. */
-const longestSweep = 60_000;
+/** How much longer than its events an idle channel lives at most, in milliseconds; for a shorter `maxAge`, as long as that. */
+const longestGrace = 60_000;
 
 /**
  * The logs of a broker, and the one sequence that runs through them all: an event's number says what
@@ -57,6 +57,7 @@ export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
   acquire(channel: string): Log {
     const log = this.open(channel);
     log.subscriptions += 1;
+    log.wasIdle = false;
     return log;
   }
 
@@ -79,7 +80,8 @@ export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
     if (log === undefined) {
       log = new Log(this.#history, this.forgottenUpTo);
       this.#logs.set(channel, log);
-      this.#timer ??= setInterval(this.#sweep, Math.min(Math.max(this.#history.maxAge / 4, 100), longestSweep)).unref();
+      // The second sweep that finds a log idle forgets it.
+      this.#timer ??= setInterval(this.#sweep, Math.max(10, Math.min(this.#history.maxAge, longestGrace) / 2)).unref();
     }
     return log;
   }
@@ -123,10 +125,10 @@ export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
   readonly #sweep = (): void => {
     const now = performance.now();
     for (const [channel, log] of this.#logs) {
-      log.expire(now);
-      // Clients that drop now and come back find their place, however long the channel has been idle.
-      if (log.isInUse) log.touched = now;
-      else if (now - log.touched >= this.#history.maxAge) this.#forget(channel, log);
+      const isIdle = log.isIdle(now);
+      // Not at once: clients that drop now and come back find their place, however long the channel has been quiet.
+      if (isIdle && log.wasIdle) this.#forget(channel, log);
+      log.wasIdle = isIdle;
     }
   };
 

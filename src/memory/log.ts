@@ -28,8 +28,10 @@ export class Log {
   claim: Claim | undefined;
   /** How many subscriptions there are to the channel. One that is dropped, not ended, counts for ever. */
   subscriptions = 0;
-  /** When it was last used: from then on its age counts. */
+  /** When its newest event came, or its end: from then on its age counts. */
   touched: number = performance.now();
+  /** Whether the last sweep found it idle: the next one forgets it if nobody has come in between. */
+  wasIdle = false;
 
   #waiting = new Set<Waiter>();
   #isBeingRead = false;
@@ -140,6 +142,14 @@ export class Log {
   /** Whether there has never been anything in it: forgetting it loses nothing. */
   get isBlank(): boolean {
     return !this.isEnded && this.claim === undefined && this.last === this.#floor;
+  }
+
+  /** Whether all that was in it has aged out, and nobody is there. */
+  isIdle(now: number): boolean {
+    this.expire(now);
+    const hasEntries = this.#first < this.#entries.length;
+    const hasMark = this.isEnded && now - this.touched < this.#history.maxAge;
+    return !hasEntries && !hasMark && !this.isInUse;
   }
 
   /** Whether `sequence` is a place in this log: an entry that is held, or one that may have been and has left. */

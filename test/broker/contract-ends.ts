@@ -193,13 +193,33 @@ export function endsContract(subject: Subject): void {
       ["nothing", undefined],
       ["no channels", []],
       ["an empty name among others", ["a", ""]],
+      ["a name of 513 units", "x".repeat(513)],
+      ["a lone surrogate", "a\ud800b"],
     ])("refuses %s as channel", async (_name, channel) => {
       const broker = await open();
-      const refused = { code: "ERR_INVALID_CHANNEL" };
+      const refused = { code: "ERR_INVALID_CHANNEL", status: 400 };
       await expect(broker.subscribe(channel as string)).rejects.toMatchObject(refused);
       await expect(broker.publish(channel as string, { data: 1 })).rejects.toMatchObject(refused);
       await expect(broker.end(channel as string)).rejects.toMatchObject(refused);
     });
+
+    it("takes a name of 512 units, pairs of surrogates too", async () => {
+      const broker = await open();
+      const channel = "😀".repeat(256);
+      const reader = await read(broker, channel);
+      await broker.publish(channel, { data: 1 });
+      expect(dataOf(await reader.take(1))).toEqual([1]);
+    });
+
+    it.each(["lastEventID", "last_event_id", "LASTEVENTID", "ongap", "From"])(
+      "refuses %s, which differs from an option by case or underscores only",
+      async (field) => {
+        const broker = await open();
+        const refused = broker.subscribe("a", { [field]: undefined });
+        await expect(refused).rejects.toMatchObject({ code: "ERR_INVALID_OPTION", field });
+        await broker.subscribe("a", { response: {}, lastEvent: 1 } as object);
+      },
+    );
 
     it.each<[string, object]>([
       ["from", { from: "beginning" }],

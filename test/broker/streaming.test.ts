@@ -20,6 +20,21 @@ const tokens = (body: string) => [...body.matchAll(/^data: "?(.*?)"?$/gm)].map((
 const lastId = (body: string) => [...body.matchAll(/^id: (.*)$/gm)].at(-1)?.[1];
 
 describe("a broker's channel as an event stream", () => {
+  it("answers 400 to a name that no channel can have", async () => {
+    const broker = memoryBroker();
+    onTestFinished(() => broker.close());
+    const app = express();
+    app.get(
+      "/:channel",
+      eventSource((req, stream) => broker.subscribe(req.params.channel as string, stream)),
+    );
+    app.use(((error: { status?: number }, _req, res, _next) => {
+      res.status(error.status ?? 500).end();
+    }) satisfies express.ErrorRequestHandler);
+    const { url } = await serve(app);
+    expect((await fetch(`${url}/${"x".repeat(10_000)}`)).status).toBe(400);
+  });
+
   it("gives a client that drops in the middle every event once, then 204", async () => {
     const broker = memoryBroker();
     const get = await stage(broker);

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { getEventListeners } from "node:events";
 import { setImmediate as turn } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
@@ -97,5 +98,34 @@ describe("memoryBroker: cost", () => {
       collect();
     }
     expect(dropped.map(isGone)).toEqual([true, true]);
+  });
+
+  it("is nothing for the names that strangers make up, once they have left", async () => {
+    const broker = await openMemory();
+    setFlagsFromString("--expose-gc");
+    const collect = runInNewContext("gc") as () => void;
+    const name = (length: number) => randomBytes(length).toString("latin1");
+    const visit = async () => {
+      const gone = new AbortController();
+      await broker.subscribe(name(15_000), { signal: gone.signal }).catch(() => {});
+      const channels = [name(512), name(512)];
+      const listening = await read(broker, channels, { signal: gone.signal, from: "start", lastEventId: "unknown" });
+      await listening.take(1);
+      const waiting = listening.next();
+      const unread = await read(broker, name(512));
+      await unread.return();
+      gone.abort();
+      await waiting;
+    };
+    const heap = async () => {
+      await turn();
+      collect();
+      return process.memoryUsage().heapUsed;
+    };
+    for (let n = 0; n < 500; n++) await visit();
+    const before = await heap();
+    for (let n = 0; n < 16_000; n++) await visit();
+    // 16,000 names of 15,000 characters are 240 MB, three of 512 are 24 MB.
+    expect((await heap()) - before).toBeLessThan(2_000_000);
   });
 });

@@ -124,4 +124,54 @@ describe("memoryBroker: forgetting", () => {
     await broker.end("b");
     expect(await everything).toEqual([]);
   });
+
+  it.each([
+    [1_000, 2_000],
+    [300_000, 360_000],
+  ])("forgets an idle channel whose events live %i ms after %i ms at the latest", async (maxAge, latest) => {
+    const broker = await openMemory({ maxAge });
+    const id = await broker.publish("a", { data: 0 });
+    await memory.pass(maxAge - 1);
+    expect(dataOf(await (await read(broker, "a", { from: "start" })).take(1))).toEqual([0]);
+    await memory.pass(latest - maxAge + 1);
+    expect(vi.getTimerCount()).toBe(0);
+    await broker.publish("a", { data: 1 });
+    expect(dataOf(await (await read(broker, "a", { lastEventId: id })).take(2))).toEqual(["gap", 1]);
+  });
+
+  it("forgets a channel that nobody waits for any more, and keeps it until then", async () => {
+    const broker = await openMemory({ maxAge: 1_000 });
+    const reader = await read(broker, "a");
+    const next = reader.take(1);
+    await broker.publish("a", { data: 0 });
+    const [{ id } = {}] = await next;
+    void reader.next();
+    await memory.pass(60_000);
+    await reader.return();
+    await memory.pass(400);
+    const back = await read(broker, "a", { lastEventId: id });
+    await broker.publish("a", { data: 1 });
+    expect(dataOf(await back.take(1))).toEqual([1]);
+    await memory.pass(2_000);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("says no gap to the first client after the newest event has aged out", async () => {
+    const broker = await openMemory({ maxAge: 1_000 });
+    await memory.pass(300);
+    const [, last] = await publishMany(broker, "a", 2);
+    // Between two sweeps: nobody has looked at the log since.
+    await memory.pass(1_050);
+    const reader = await read(broker, "a", { lastEventId: last });
+    await broker.publish("a", { data: "new" });
+    expect(dataOf(await reader.take(1))).toEqual(["new"]);
+  });
+
+  it("tells a loss in a busy channel once, not before each event of a quiet one", async () => {
+    const broker = await openMemory({ maxEvents: 2 });
+    const reader = await read(broker, ["busy", "quiet"]);
+    await publishMany(broker, "quiet", 2);
+    await publishMany(broker, "busy", 10);
+    expect(dataOf(await reader.take(5))).toEqual(["gap", 0, 1, 8, 9]);
+  });
 });

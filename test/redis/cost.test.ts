@@ -82,7 +82,7 @@ describeWithRedis("what redisBroker costs", (redis) => {
     expect((await calls("xrange")) - before).toBeLessThanOrEqual(1);
   });
 
-  it.each(["\ud800", "__proto__"])("is no turning in circles over a name such as %j", async (name) => {
+  it.each(["\u{1f600}", "__proto__"])("is no turning in circles over a name such as %j", async (name) => {
     const broker = redisBroker({ client, prefix: "" });
     onTestFinished(() => broker.close());
     const reader = await read(broker, name);

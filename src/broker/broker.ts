@@ -44,7 +44,7 @@ export interface SubscribeOptions {
  * carries it, frozen, because it is one object for all subscribers; the `id` is the broker's. Rewrite it as a
  * copy: `{ ...event, data: … }`.
  *
- * Or the broker's word that events are missing here: `event: "gap"`, the only one without an `id`. Who filters lets it
+ * Or the broker's word that events are missing here: `event: "gap"`, the only one without an `id`. A filter must let it
  * pass: `if (event.id === undefined) yield event;`.
  */
 export type PublishedEvent<E extends ServerSentEvent = ServerSentEvent> =
@@ -124,8 +124,8 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
 
   /**
    * Publishes everything that `source` yields, each when the one before is stored, then ends the channel.
-   * A source that fails, or an event that is refused, rejects, and the channel is not ended: say what
-   * the subscribers are to know, and `end` it.
+   * Where the source fails, or an event is refused, it rejects and does not end the channel: publish
+   * what the subscribers should know, and `end` it.
    */
   publishAll(channel: string, source: AsyncIterable<E> | Iterable<E>): Promise<void>;
 
@@ -154,7 +154,10 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
     options?: SubscribeOptions,
   ): Promise<AsyncIterable<PublishedEvent<E>>>;
 
-  /** Ends every subscription and lets go of everything the broker opened. Publishing and subscribing reject from then on. */
+  /**
+   * Stops this broker's producers in order, ends every subscription, and closes everything the broker opened. All its
+   * other methods reject from then on.
+   */
   close(): Promise<void>;
 }
 

@@ -11,10 +11,10 @@ const longestGrace = 60_000;
 
 /**
  * The logs of a broker, and the one sequence that runs through them all: an event's number says what
- * came before it in every channel, so that one id is a place in any set of channels.
+ * came before it in every channel, so one id is a place in any set of channels.
  *
- * A log without readers, all of whose events have aged out, is forgotten. What stays of it is one number for all
- * the forgotten ones: no place before that is taken for current, in a channel that begins anew.
+ * A log that nobody waits for is forgotten when its events have aged out. One number remains for all forgotten logs: no
+ * place before it is taken for current in a channel that begins anew.
  */
 export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
   /** The number of the last event, 0 before the first. */
@@ -61,7 +61,7 @@ export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
     return log;
   }
 
-  /** What a stranger has named costs nothing once he has left: a log that never had anything in it goes with its last subscription. */
+  /** A log that never had anything in it goes with its last subscription: a name that a stranger made up must cost nothing. */
   release(channel: string, log: Log): void {
     log.subscriptions -= 1;
     if (log.subscriptions === 0 && log.isBlank && !log.isForgotten) this.#forget(channel, log);
@@ -105,8 +105,8 @@ export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
   }
 
   /**
-   * The number of the event with this `id`, if it is one of a place in these channels. An event that has left counts,
-   * for one of them then misses events, but what the others hold from before it must not come twice.
+   * The number of the event with this `id`, if it is of one of these channels. An evicted event counts too: its own channel
+   * then misses events, but those that the other channels hold from before it must not come twice.
    */
   #find(id: string, channels: readonly string[]): number | undefined {
     const digits = id.startsWith(this.#prefix) ? id.slice(this.#prefix.length) : "";

@@ -2,7 +2,7 @@ import type { Cursor } from "../broker/subscription.js";
 import type { Waiter } from "../source/feed.js";
 import type { Entry, Log } from "./log.js";
 
-/** Where a client stands whose last event ID nobody knows: before every event, so that there is always a gap. */
+/** The place of an unknown last event ID: before every event, so that there is always a gap. */
 export const nowhere = -1;
 
 /** Where cursors get their logs. */
@@ -29,7 +29,7 @@ export class LogCursor implements Cursor<Entry> {
   }
 
   peek(): Entry | "gap" | "end" | undefined {
-    // One that has ended is read to its end, even if the broker has forgotten it by now.
+    // A log that has ended is read to its end, even if the broker has forgotten it by now.
     if (this.#log.isForgotten && !this.#log.isEnded) this.#log = this.#logs.acquire(this.#channel);
     const log = this.#log;
     if (log.last > this.#after) {

@@ -9,7 +9,7 @@ export interface Entry {
   readonly event: PublishedEvent;
 }
 
-/** Who produces a channel, or did. */
+/** The producer that a channel has, or had. */
 export interface Claim {
   readonly token: string;
   state: "live" | "ended" | "stopped";
@@ -18,15 +18,15 @@ export interface Claim {
 }
 
 /**
- * The bounded log of one channel. It knows nobody but those who wait at its end: a reader that lags
- * costs it nothing, and one that is dropped leaves nothing behind.
+ * The bounded log of one channel. It knows only the subscriptions that wait at its end: one that lags costs it nothing,
+ * and one that is dropped leaves nothing behind.
  */
 export class Log {
   isEnded = false;
-  /** Whether the broker has forgotten it: what comes to the channel from then on goes to another log. */
+  /** Whether the broker has forgotten it: later events of the channel go to another log. */
   isForgotten = false;
   claim: Claim | undefined;
-  /** How many subscriptions there are to the channel. One that is dropped, not ended, counts for ever. */
+  /** How many subscriptions there are to the channel. One that is dropped without being ended counts for ever. */
   subscriptions = 0;
   /** When its newest event came, or its end: from then on its age counts. */
   touched: number = performance.now();
@@ -39,21 +39,21 @@ export class Log {
   last: number;
 
   readonly #history: History;
-  readonly #floor: number;
-  /** In the order of their sequence; what stands before `#first` has left. */
+  readonly #forgottenUpTo: number;
+  /** In the order of their sequence; those before `#first` have been evicted. */
   #entries: (Entry | undefined)[] = [];
   #first = 0;
-  /** The sequence of the last entry that has left. */
-  #left: number | undefined;
+  /** The sequence of the last entry that was evicted. */
+  #evictedUpTo: number | undefined;
 
-  /** @param floor up to where entries of a former log of this channel may have been forgotten */
-  constructor(history: History, floor: number) {
+  /** @param forgottenUpTo up to where an earlier log of this channel may have held entries */
+  constructor(history: History, forgottenUpTo: number) {
     this.#history = history;
-    this.#floor = floor;
-    this.last = floor;
+    this.#forgottenUpTo = forgottenUpTo;
+    this.last = forgottenUpTo;
   }
 
-  /** Whether somebody waits for what comes to it, or brings it. */
+  /** Whether a subscription waits for its next event, or a producer brings it. */
   get isInUse(): boolean {
     return this.#waiting.size > 0 || this.claim?.state === "live";
   }
@@ -84,7 +84,7 @@ export class Log {
     this.#trim();
   }
 
-  /** After those who are woken have had what is there: until then twice as many may be held, for who publishes many in one run. */
+  /** Trims after the woken subscriptions have read; until then, up to twice `maxEvents` are held. */
   #trimSoon(): void {
     if (this.#isBeingRead) return;
     this.#isBeingRead = true;
@@ -96,42 +96,45 @@ export class Log {
 
   #trim(): void {
     const limit = this.#history.maxEvents * (this.#isBeingRead ? 2 : 1);
-    while (this.#entries.length - this.#first > limit) this.#drop();
+    while (this.#entries.length - this.#first > limit) this.#evict();
     this.expire(this.touched);
   }
 
-  /** Lets go of what is too old. */
+  /** Evicts the entries that are too old. */
   expire(now: number): void {
     for (
       let entry = this.#entries[this.#first];
       entry !== undefined && now - entry.at >= this.#history.maxAge;
       entry = this.#entries[this.#first]
     ) {
-      this.#drop();
+      this.#evict();
     }
   }
 
-  #drop(): void {
-    this.#left = (this.#entries[this.#first] as Entry).sequence;
-    // At once, not when the array is cut: else twice as many would be held.
+  #evict(): void {
+    this.#evictedUpTo = (this.#entries[this.#first] as Entry).sequence;
+    // Freed now, not when the array is cut: else twice as many would be held.
     this.#entries[this.#first] = undefined;
     this.#first += 1;
-    // Half of them at a time: each entry is moved about once in its life.
+    // Cut when half of it is empty: each entry is moved about once in its life.
     if (this.#first * 2 > this.#entries.length) {
       this.#entries = this.#entries.slice(this.#first);
       this.#first = 0;
     }
   }
 
-  /** The place before everything that is held; before everything there was, where a producer's subscribers must hear of a beginning that is missing. */
+  /**
+   * Where `from: "start"` begins: before what is held. Of a channel that has had a producer, before all there ever was:
+   * an answer without its beginning starts with a gap.
+   */
   get start(): number {
-    return this.claim === undefined ? this.lostUpTo : this.#floor;
+    return this.claim === undefined ? this.lostUpTo : this.#forgottenUpTo;
   }
 
-  /** Up to which sequence entries are missing by now. */
+  /** The sequence up to which entries are missing by now. */
   get lostUpTo(): number {
     this.expire(performance.now());
-    return this.#left ?? this.#floor;
+    return this.#evictedUpTo ?? this.#forgottenUpTo;
   }
 
   /** The first entry after `sequence` that is held. */
@@ -141,10 +144,10 @@ export class Log {
 
   /** Whether there has never been anything in it: forgetting it loses nothing. */
   get isBlank(): boolean {
-    return !this.isEnded && this.claim === undefined && this.last === this.#floor;
+    return !this.isEnded && this.claim === undefined && this.last === this.#forgottenUpTo;
   }
 
-  /** Whether all that was in it has aged out, and nobody is there. */
+  /** Whether everything in it has aged out, with no subscription waiting and no producer. */
   isIdle(now: number): boolean {
     this.expire(now);
     const hasEntries = this.#first < this.#entries.length;
@@ -152,11 +155,11 @@ export class Log {
     return !hasEntries && !hasMark && !this.isInUse;
   }
 
-  /** Whether `sequence` is a place in this log: an entry that is held, or one that may have been and has left. */
+  /** Whether `sequence` is a place in this log: an entry that is held, or may have been. */
   knows(sequence: number): boolean {
     const { lostUpTo } = this;
     return (
-      sequence === this.#left ||
+      sequence === this.#evictedUpTo ||
       sequence < lostUpTo ||
       this.#entries[this.#indexAfter(sequence - 1)]?.sequence === sequence
     );

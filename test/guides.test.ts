@@ -19,6 +19,10 @@ const proofs: Record<string, Record<string, (ask: Ask) => Promise<void>>> = {
       const { text } = await ask("/chat", json({ prompt: "Why blue" }));
       expect(text).toBe('event: token\ndata: {"word":"Why"}\n\nevent: token\ndata: {"word":"blue"}\n\n');
     },
+    "fetch, with retry and resume": async (ask) => {
+      const { text } = await ask("/export", json({ rows: 2 }));
+      expect(text).toBe('retry: 1000\n\nid: 1\ndata: {"row":1}\n\nid: 2\ndata: {"row":2}\n\n');
+    },
     "event-source-polyfill": async (ask) => {
       expect((await ask("/numbers?lastEventId=2")).text).toBe("id: 3\ndata: 3\n\n");
       expect((await ask("/numbers", { headers: { "Last-Event-ID": "2" } })).text).toBe("id: 3\ndata: 3\n\n");
@@ -131,6 +135,54 @@ describe("what the guides say", () => {
       fetch: (path: string, init: RequestInit) => fetch(url + path, init),
     });
     expect(vi.mocked(console.log).mock.calls).toContainEqual(["token", '{"word":"blue?"}']);
+  });
+
+  test("pages: a POST whose connection is cut goes on after the last ID, until 204", async () => {
+    const guide = guideOf("pages");
+    const { url } = await start(guide.programs.get("fetch, with retry and resume"));
+    const client = guide.samples.find(({ info }) => info === "browser resume");
+    const requests: (string | undefined)[] = [];
+    const fetchEvents = (await run(client?.code ?? "", "fetchEvents", {
+      // A cut in the middle of the first answer, and no waiting.
+      setTimeout: (resolve: () => void) => setImmediate(resolve),
+      fetch: async (path: string, init: RequestInit & { headers: Record<string, string> }) => {
+        requests.push(init.headers["Last-Event-ID"]);
+        const response = await fetch(url + path, init);
+        if (requests.length > 1 || response.body === null) return response;
+        const cut = new TransformStream<Uint8Array, Uint8Array>({
+          transform(chunk, controller) {
+            controller.enqueue(chunk);
+            if (Buffer.from(chunk).includes("id: 2")) controller.error(new TypeError("network error"));
+          },
+        });
+        return new Response(response.body.pipeThrough(cut), response);
+      },
+    })) as (url: string, init: RequestInit) => AsyncIterable<{ id?: string; data: string }>;
+    const rows: number[] = [];
+    for await (const { data } of fetchEvents("/export", json({ rows: 4 }))) rows.push(JSON.parse(data).row as number);
+    expect([...new Set(rows)]).toEqual([1, 2, 3, 4]);
+    expect(rows).toHaveLength(4);
+    expect(requests.at(-1)).toBe("4");
+  });
+
+  test("pages: listen gives each listener the data of its event, with its type", { timeout: 60_000 }, async () => {
+    const code = guideOf("pages")
+      .samples.filter(({ info }) => info === "browser typed")
+      .map((sample) => sample.code)
+      .join("\n");
+    const dom = '/// <reference lib="dom" />\n';
+    const problems = (program: string) => problemsOf(new Map([["typed", { code: dom + program, isTyped: true }]]));
+    expect(problems(code)).toBe("");
+    expect(problems(code.replace("{ name }", "{ text }"))).toContain("text");
+    const source = new EventTarget();
+    await run(code, "undefined", {
+      EventSource: function () {
+        return source;
+      },
+    });
+    const data = JSON.stringify({ from: "Ada", text: "hi" });
+    source.dispatchEvent(Object.assign(new Event("said"), { data, lastEventId: "1" }));
+    expect(vi.mocked(console.log).mock.calls).toEqual([["1", "Ada", "hi"]]);
   });
 
   test.each([

@@ -47,13 +47,23 @@ describe("the samples", () => {
 const proofs: Record<string, (ask: Ask) => Promise<void>> = {
   Sources: async (ask) => {
     expect((await ask("/users/7/log", { enough: "\n\n" })).text).toBe("data: line 0 of 7\n\n");
-    expect((await ask("/chat", json({}))).status).toBe(400);
-    expect((await ask("/chat", json({ prompt: "Why blue?" }))).text).toBe("data: Why\n\ndata: blue?\n\n");
   },
   Errors: async (ask) => {
     expect((await ask("/told")).text).toBe(
       'data: line 1\n\nevent: failure\ndata: {"message":"The report could not be finished."}\n\n',
     );
+  },
+  "LLM answers": async (ask) => {
+    expect((await ask("/answers/1", json({ prompt: "Why blue?" }))).status).toBe(202);
+    const { text } = await ask("/answers/1");
+    expect(text).toMatch(
+      /^id: .*\nevent: token\ndata: {"word":"Why"}\n\nid: .*\nevent: token\ndata: {"word":"blue\?"}\n\n$/,
+    );
+    const [last] = text.match(/(?<=id: ).*/g)?.slice(-1) ?? [];
+    expect((await ask("/answers/1", { headers: { "Last-Event-ID": last ?? "" } })).status).toBe(204);
+    expect((await ask("/answers/1", json({ prompt: "again" }))).status).toBe(202);
+    expect((await ask("/answers/1")).text).toBe(text);
+    expect((await ask("/answers/1", { method: "DELETE" })).text).toBe('{"stopped":false}');
   },
   Brokers: async (ask) => {
     const said = JSON.parse((await ask("/rooms/7", json({ from: "anna", text: "hi" }))).text) as { id: string };
@@ -89,7 +99,7 @@ describe("run, as they stand", () => {
   });
 
   test("every section has a proof", () => {
-    expect([...Object.keys(proofs), "Events", "API"].sort()).toEqual([...programs.keys()].sort());
+    expect([...Object.keys(proofs), "Events"].sort()).toEqual([...programs.keys()].sort());
   });
 
   test.each(Object.keys(proofs))("%s", async (section) => {

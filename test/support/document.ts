@@ -78,9 +78,14 @@ export class Document {
       .map((row) => cells(row).map((cell) => cell.trim()));
   }
 
+  /** The text without its samples. */
+  get #prose(): string {
+    return this.text.replaceAll(/^( *)```[^]*?^\1```$/gm, "");
+  }
+
   /** Links to files and headings of the repository that are not there. */
   get brokenLinks(): string[] {
-    const links = [...this.text.matchAll(/\]\((?!https?:)([^)]+)\)/g)].map(([, link = ""]) => link);
+    const links = [...this.#prose.matchAll(/\]\((?!https?:)([^)]+)\)/g)].map(([, link = ""]) => link);
     return links.filter((link) => {
       const [path = "", heading] = link.split("#");
       const target = path === "" ? this.file : join(dirname(this.file), path);
@@ -91,7 +96,7 @@ export class Document {
 
   /** The files of the repository that it leads to. */
   get linkedFiles(): string[] {
-    const links = [...this.text.matchAll(/\]\((?!https?:)([^)#]+)(?:#.*?)?\)/g)];
+    const links = [...this.#prose.matchAll(/\]\((?!https?:)([^)#]+)(?:#.*?)?\)/g)];
     return links.map(([, link = ""]) => join(dirname(this.file), link));
   }
 }

@@ -8,7 +8,7 @@ import { format } from "node:util";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const folders = ["basic", "advanced", "push", "faults", "broker", "metrics"];
+const folders = ["basic", "advanced", "push", "faults", "broker", "metrics", "pages"];
 const files = folders.flatMap((folder) =>
   readdirSync(`${root}examples/${folder}`)
     .filter((file) => file.endsWith(".ts"))
@@ -149,7 +149,7 @@ describe.concurrent("basic", () => {
 
   test("conditional: 401 for a stranger, the stream, then 204", async () => {
     const { curl } = await start("basic/conditional.ts");
-    const headers = { Authorization: "Bearer secret" };
+    const headers = { Cookie: "session=secret" };
     expect((await curl("/jobs/running")).response.status).toBe(401);
     expect((await curl("/jobs/done", { headers })).response.status).toBe(204);
     expect((await curl("/jobs/running", { headers })).text).toContain('event: progress\ndata: {"percent":100}\n\n');
@@ -279,7 +279,7 @@ describe.concurrent("broker", () => {
 
   test("chat: members read and write, others do not", async () => {
     const { curl } = await start("broker/chat.ts");
-    const as = (user: string) => ({ Authorization: `Bearer ${user}`, "Content-Type": "application/json" });
+    const as = (user: string) => ({ Cookie: `session=${user}`, "Content-Type": "application/json" });
     const say = (text: string) =>
       curl("/rooms/garden", { method: "POST", headers: as("bert"), body: JSON.stringify({ text }) });
     expect((await curl("/rooms/garden")).response.status).toBe(401);
@@ -337,5 +337,22 @@ describe.concurrent("metrics", () => {
     expect(text).toContain('sse_events_total{route="/numbers"} 3\n');
     expect(text).toContain('sse_bytes_total{route="/numbers"} 27\n');
     expect(text).toContain('sse_stream_seconds_count{route="/numbers",reason="completed"} 1\n');
+  });
+});
+
+describe.concurrent("pages", () => {
+  test("job: progress from its start for whoever watches, once however often it is started, and Stop ends it", async () => {
+    const { curl } = await start("pages/job.ts");
+    expect((await curl("/")).text).toContain("<progress");
+    expect((await curl("/jobs/1", { method: "POST" })).response.status).toBe(201);
+    expect((await curl("/jobs/1", { method: "POST" })).response.status).toBe(200);
+    const { text } = await curl("/jobs/1");
+    expect(text.match(/(?<="percent":)\d+/g)).toEqual(["10", "20", "30", "40", "50", "60", "70", "80", "90", "100"]);
+    await prints("the job is completed");
+    await curl("/jobs/2", { method: "POST" });
+    const watched = curl("/jobs/2");
+    expect((await curl("/jobs/2", { method: "DELETE" })).text).toBe('{"stopped":true}');
+    expect((await watched).text).not.toContain('"percent":100');
+    await prints("the job is stopped");
   });
 });

@@ -1,8 +1,8 @@
 // Whether there is a stream at all: 401 by ordinary middleware, 204 for a job that is done.
 //
 //     curl -i http://localhost:3000/jobs/running
-//     curl -N http://localhost:3000/jobs/running -H "Authorization: Bearer secret"
-//     curl -i http://localhost:3000/jobs/done -H "Authorization: Bearer secret"
+//     curl -N http://localhost:3000/jobs/running -b session=secret
+//     curl -i http://localhost:3000/jobs/done -b session=secret
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import express from "express";
@@ -15,7 +15,7 @@ const percentDone = new Map([
 ]);
 
 app.use((req, res, next) => {
-  if (req.get("Authorization") === "Bearer secret") next();
+  if (req.get("Cookie") === "session=secret") next();
   else res.sendStatus(401);
 });
 

@@ -1,7 +1,7 @@
 // Chat rooms that only their members may read and write: authorization is ordinary Express middleware.
 //
-//     curl -N http://localhost:3000/rooms/garden -H "Authorization: Bearer anna"
-//     curl http://localhost:3000/rooms/garden -H "Authorization: Bearer bert" --json '{ "text": "hello" }'
+//     curl -N http://localhost:3000/rooms/garden -b session=anna
+//     curl http://localhost:3000/rooms/garden -b session=bert --json '{ "text": "hello" }'
 import type { AddressInfo } from "node:net";
 import express, { type RequestHandler } from "express";
 import { eventSource, memoryBroker } from "express-event-source";
@@ -15,16 +15,16 @@ const members: Record<string, string[]> = { garden: ["anna", "bert"], cellar: ["
 const broker = memoryBroker<Message>({ history: { maxEvents: 100, maxAge: 24 * 60 * 60_000 } });
 const app = express();
 
-// A real application looks its session cookie or token up here.
+// A cookie, because an EventSource can send nothing else. A real application looks the session up in its store here.
 const memberOnly: RequestHandler<{ room: string }> = (req, res, next) => {
-  const user = req.get("Authorization")?.replace("Bearer ", "");
+  const user = /(?:^|; )session=([^;]*)/.exec(req.get("Cookie") ?? "")?.[1];
   if (user === undefined) return void res.sendStatus(401);
   if (members[req.params.room]?.includes(user) !== true) return void res.sendStatus(403);
   res.locals.user = user;
   next();
 };
 
-// Who is new to the room sees what was said before; who comes back gets only what it missed.
+// A client that is new to the room gets the messages from before; one that reconnects gets only those that it missed.
 app.get(
   "/rooms/:room",
   memberOnly,

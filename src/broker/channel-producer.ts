@@ -3,7 +3,7 @@ import type { EventStreamError } from "../errors.js";
 import { announce } from "../runtime/diagnostics.js";
 import { isTurnSpent, nextTurn } from "../runtime/turn.js";
 import type { Feed } from "../source/feed.js";
-import { isThenable, readSource, type SourceReader } from "../source/readers.js";
+import { isLast, isThenable, readSource, type SourceReader } from "../source/readers.js";
 import type { Outcome, Producer } from "./broker.js";
 import type { ProduceSettings } from "./checks.js";
 import { Lease } from "./lease.js";
@@ -81,7 +81,7 @@ export class ChannelProducer {
     for (let number = 1; this.#state === "producing"; number++) {
       const result = await this.#next(reader);
       if (this.#state !== "producing") return;
-      if (result.done === true) return await this.#end("completed");
+      if (isLast(result)) return await this.#end("completed");
       const parts = encodeForPublishing(result.value);
       const verdict = await this.#ask(() => this.#store.append(this.#channel, this.#token, number, parts));
       if (verdict !== "held") this.#settle(verdict);
@@ -93,7 +93,7 @@ export class ChannelProducer {
     let isOver = true;
     try {
       const result = await reader.next();
-      isOver = result.done === true;
+      isOver = isLast(result);
       return result;
     } finally {
       // There is nothing to return from in an iterator that has ended, or thrown, by itself.

@@ -1,6 +1,6 @@
 import { Feed, type Waiter } from "./feed.js";
 import { forEachInTurn, isTurnSpent, nextTurn, whenTurnComes } from "../runtime/turn.js";
-import type { SourceReader } from "./readers.js";
+import { isLast, type SourceReader } from "./readers.js";
 
 /** Where items go. */
 export interface Sink {
@@ -64,13 +64,15 @@ class ItemPump extends Pump {
     try {
       while (this.sink !== undefined) {
         let result: IteratorResult<unknown>;
+        let isOver: boolean;
         try {
           result = await this.#reader.next();
+          isOver = isLast(result);
         } catch (error) {
           this.#reader.ended();
           throw error;
         }
-        if (result.done === true) {
+        if (isOver) {
           this.#reader.ended();
           this.sink?.onEnd();
           return;

@@ -35,6 +35,21 @@ function letGo(leave: () => unknown): void {
   }
 }
 
+/**
+ * Whether `result` is an iterator's last one, by the rules of `for await`: any truthy `done` ends it.
+ *
+ * @throws {EventStreamError} `ERR_INVALID_SOURCE` for a result that is no object
+ */
+export function isLast(result: IteratorResult<unknown>): boolean {
+  if ((typeof result !== "object" || result === null) && typeof result !== "function") {
+    throw new EventStreamError(
+      "ERR_INVALID_SOURCE",
+      `The source's next() returned ${show(result)}; it must return { value, done }, or a promise of that.`,
+    );
+  }
+  return Boolean(result.done);
+}
+
 /** Whether `value` can be read at all. Strings and bytes can be iterated too, but nobody means their letters. */
 export function isReadable(value: unknown): value is object {
   if (typeof value !== "object" || value === null || value instanceof Uint8Array || value instanceof String)
@@ -113,12 +128,14 @@ class SyncReader extends SourceReader {
 
   next(): PromiseLike<IteratorResult<unknown>> | IteratorResult<unknown> {
     const result = this.#iterator.next();
-    if (result.done === true || !isThenable(result.value)) return result;
-    return result.value.then(
-      (value) => ({ done: false, value }),
+    const done = isLast(result);
+    if (!isThenable(result.value)) return result;
+    // `then` is somebody else's, and need not return a promise.
+    return Promise.resolve(result.value).then(
+      (value) => ({ done, value }),
       (error: unknown) => {
         // The promise has failed; the iterator has not, and still has something to let go.
-        letGo(() => this.leave());
+        if (!done) letGo(() => this.leave());
         throw error;
       },
     );

@@ -9,7 +9,7 @@ import {
   type EventStreamSource,
   type StreamSummary,
 } from "express-event-source";
-import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { readSource } from "../../src/source/readers.js";
 import { RawClient } from "../support/raw-client.js";
 import { serve, type TestServer } from "../support/server.js";
@@ -144,6 +144,76 @@ describe("each form of source is streamed", () => {
         `The source is ${shown}; it must be an async iterable (a generator, a stream, …), an iterable, or null for nothing.`,
       );
     }
+  });
+});
+
+describe("an iterator that somebody wrote by hand is read as for await reads it", () => {
+  const handmade = (results: readonly unknown[]): { next: () => unknown; return: () => unknown } => {
+    const left = results.values();
+    return { next: () => left.next().value, return: returned };
+  };
+  const returned = vi.fn(() => ({ done: true, value: undefined }));
+  beforeEach(() => void returned.mockClear());
+
+  it.each([1, "yes", {}])("done: %j ends it", async (done) => {
+    const results = [
+      { value: 1 },
+      { done: 0, value: 2 },
+      { done, value: 3 },
+      { value: "after the end" },
+      { done: true },
+    ];
+    for (const source of [
+      { [Symbol.iterator]: () => handmade(results) },
+      { [Symbol.asyncIterator]: () => handmade(results) },
+    ]) {
+      const { url } = await streaming(() => source as Iterable<number>);
+      expect(await text(url)).toBe(both);
+    }
+    expect(returned).not.toHaveBeenCalled();
+  });
+
+  it.each([
+    ["nothing", undefined, "undefined"],
+    ["null", null, "null"],
+    ["a number", 5, "5"],
+    ["a string", "text", '"text"'],
+  ])("a result that is %s is an error, and no reason to call return()", async (_what, result, shown) => {
+    for (const source of [
+      { [Symbol.iterator]: () => handmade([result]) },
+      { [Symbol.asyncIterator]: () => handmade([result]) },
+      { [Symbol.asyncIterator]: () => handmade([Promise.resolve(result)]) },
+    ]) {
+      const { url } = await streaming(() => source as AsyncIterable<number>);
+      const response = await fetch(url);
+      expect(response.status).toBe(500);
+      expect(await response.text()).toBe(
+        `The source's next() returned ${shown}; it must return { value, done }, or a promise of that.`,
+      );
+    }
+    expect(returned).not.toHaveBeenCalled();
+  });
+
+  it("a then() that returns nothing gives its value all the same", async () => {
+    const thenable = (value: number): PromiseLike<number> =>
+      ({ then: (resolve: (value: number) => void) => void resolve(value) }) as unknown as PromiseLike<number>;
+    const { url } = await streaming([thenable(1), thenable(2)]);
+    expect(await text(url)).toBe(both);
+  });
+
+  it("a generator that returns a promise ends when that is fulfilled, and fails when it rejects", async () => {
+    const { url } = await streaming(function* () {
+      yield 1;
+      yield 2;
+      return Promise.resolve(3);
+    });
+    expect(await text(url)).toBe(both);
+    const failing = await streaming(function* () {
+      return Promise.reject(new Error("no result"));
+    });
+    const response = await fetch(failing.url);
+    expect(response.status).toBe(500);
+    expect(await response.text()).toBe("no result");
   });
 });
 

@@ -1,6 +1,7 @@
 import type { NextFunction, Request, Response } from "express";
 import { EventStreamError, show } from "./errors.js";
 import type { EventStream, OpenSource } from "./source/event-stream.js";
+import type { StreamableItem } from "./format/compile-time-checks.js";
 import type { EventStreamItem } from "./format/event.js";
 import { checkOptions, type EventSourceOptions } from "./options.js";
 import { HandlerResult } from "./stream/handler-result.js";
@@ -9,7 +10,17 @@ import { Session } from "./stream/session.js";
 import { isReadable } from "./source/readers.js";
 
 /** What can be streamed: an async iterable (a generator, a stream, a cursor, …) or an iterable, of promises too, though not a string. */
-type Readable<Item> = AsyncIterable<Item> | (Iterable<Item | PromiseLike<Item>> & object);
+type Readable<Item, Checked> =
+  | (AsyncIterable<Item> & AsyncIterable<Checked>)
+  | (Iterable<Item | PromiseLike<Item>> & Iterable<Checked | PromiseLike<Checked>> & object);
+
+/** A source whose items TypeScript infers as `Item`, and then holds against `Checked`. */
+type Source<Item, Params, Checked> =
+  | Readable<Item, Checked>
+  | ((
+      req: Request<Params>,
+      stream: EventStream,
+    ) => Readable<Item, Checked> | null | PromiseLike<Readable<Item, Checked> | null>);
 
 /**
  * Where a stream's items come from: something that can be iterated once for each request, or, for
@@ -17,9 +28,7 @@ type Readable<Item> = AsyncIterable<Item> | (Iterable<Item | PromiseLike<Item>> 
  * stream: the answer is 204, and an EventSource does not come back. A function may also answer by itself, with a 401 for
  * example, and then return `null`.
  */
-export type EventStreamSource<Item = EventStreamItem, Params = Record<string, string>> =
-  | Readable<Item>
-  | ((req: Request<Params>, stream: EventStream) => Readable<Item> | null | PromiseLike<Readable<Item> | null>);
+export type EventStreamSource<Item = EventStreamItem, Params = Record<string, string>> = Source<Item, Params, Item>;
 
 /** How the source's items become events: by themselves, or through `toEvent`. */
 interface WithToEvent<Item> extends EventSourceOptions<Item> {
@@ -56,8 +65,8 @@ export function eventSource<Params = Record<string, string>, Item = unknown>(
   source: EventStreamSource<Item, Params>,
   options: WithToEvent<Item>,
 ): Handler<Params>;
-export function eventSource<Params = Record<string, string>, Item extends EventStreamItem = EventStreamItem>(
-  source: EventStreamSource<Item, Params>,
+export function eventSource<Params = Record<string, string>, Item = EventStreamItem>(
+  source: Source<Item, Params, StreamableItem<Item>>,
   options?: EventSourceOptions<Item>,
 ): Handler<Params>;
 export function eventSource(source: unknown, options: unknown = {}): Handler<unknown> {

@@ -1,3 +1,4 @@
+import type { PublishableEvent } from "../format/compile-time-checks.js";
 import type { ServerSentEvent } from "../format/event.js";
 
 /** How much of a channel is kept for clients that come back. */
@@ -120,7 +121,7 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
    *   own `id`; the codes of `encodeEvent` for one that cannot be sent; `ERR_CHANNEL_ENDED`; `ERR_BROKER_CLOSED`;
    *   `ERR_BROKER_UNAVAILABLE` where the store does not answer: the event may be stored all the same
    */
-  publish(channel: string, event: E): Promise<string>;
+  publish<T extends E>(channel: string, event: (T | E) & PublishableEvent<T>): Promise<string>;
 
   /**
    * Publishes everything that `source` yields, each when the one before is stored, then ends the channel.

@@ -12,6 +12,8 @@ import {
   type EventStreamSource,
   encodeEvent,
   eventSource,
+  memoryBroker,
+  type PublishedEvent,
   type ServerSentEvent,
 } from "express-event-source";
 
@@ -26,6 +28,20 @@ interface Price {
 declare function prices(): AsyncGenerator<Price, void, undefined>;
 declare function events(): AsyncGenerator<{ id: number; data: { n: number } }, void, undefined>;
 declare const completion: AsyncIterable<{ readonly choices: readonly string[] }>;
+
+class Row {
+  constructor(
+    readonly id: number,
+    readonly title: string,
+  ) {}
+}
+class Stored {
+  constructor(
+    readonly id: number,
+    readonly data: string,
+  ) {}
+  save(): void {}
+}
 
 const app = express();
 
@@ -128,6 +144,15 @@ eventSource(new Set(["a"]));
 eventSource([Promise.resolve("a"), "b"]);
 eventSource(new PassThrough({ objectMode: true }));
 eventSource(() => new PassThrough({ objectMode: true }));
+eventSource([new Stored(1, "methods do no harm")]);
+eventSource([] as PublishedEvent<{ event: "a"; data: number } | { event: "b"; data: string }>[]);
+eventSource(async function* ({ query }) {
+  if (query.brief === undefined) yield { id: 1, event: "a", data: 1 };
+  else yield { comment: "nothing" };
+  yield "text";
+});
+eventSource(async function* (): AsyncGenerator<ServerSentEvent> {});
+eventSource({} as AsyncIterable<any>);
 eventSource(() => null);
 // @ts-expect-error -- a function that forgot to return
 eventSource(() => undefined);
@@ -159,6 +184,20 @@ eventSource(prices, {} as EventSourceOptions<Price>);
 eventSource(async function* () {
   yield { symbol: "A" };
 });
+// @ts-expect-error a row that shares a key with an event is none
+eventSource(async function* () {
+  yield { id: 1, title: "x" };
+});
+// @ts-expect-error the same, where the title may be missing
+eventSource([] as { id: number; title?: string }[]);
+// @ts-expect-error the same, for an instance
+eventSource([new Row(1, "x")]);
+// @ts-expect-error no browser dispatches it
+eventSource(async function* () {
+  yield { event: "halt" };
+});
+// @ts-expect-error arrays, as events.on() yields them, need toEvent
+eventSource(on(new EventEmitter(), "price"));
 // @ts-expect-error null is no event
 eventSource(async function* () {
   yield null;
@@ -253,3 +292,35 @@ encodeEvent({ id: 5n });
 encodeEvent({ retry: "5" });
 // @ts-expect-error an event is never changed
 event.data = 5;
+
+// ---- what can be published ----
+
+const broker = memoryBroker();
+declare const row: { readonly id: number; readonly title: string };
+declare const priceOrHalt: { event: "price"; data: number } | { event: "halt"; data: string };
+void broker.publish("prices", { event: "price", data: 1 });
+void broker.publish("prices", { data: 1, id: undefined });
+void broker.publish("prices", { comment: "nothing", retry: 5 });
+void broker.publish("prices", priceOrHalt);
+void broker.publish("prices", new Row(1, "x") as any);
+// @ts-expect-error a row is no event
+void broker.publish("prices", row);
+// @ts-expect-error the broker gives the ids
+void broker.publish("prices", { id: "1", data: 1 });
+// @ts-expect-error the broker gives the ids, and this may have one
+void broker.publish("prices", event);
+// @ts-expect-error no browser dispatches it
+void broker.publish("prices", { event: "halt" });
+// @ts-expect-error text is no event
+void broker.publish("prices", "text");
+
+const typed = memoryBroker<{ event: "price"; data: number } | { event: "halt"; data: string }>();
+void typed.publish("prices", { event: "halt", data: "" });
+void typed.publish("prices", priceOrHalt);
+const more = { event: "halt" as const, data: "", more: 1 };
+// @ts-expect-error not a field of an event
+void typed.publish("prices", more);
+// @ts-expect-error another event's data
+void typed.publish("prices", { event: "halt", data: 5 });
+// @ts-expect-error none of its events
+void typed.publish("prices", { event: "other", data: 5 });

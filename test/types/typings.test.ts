@@ -4,11 +4,13 @@ import { describe, expect, it } from "vitest";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
+const linesFile = `${root}test/types/lines.ts`;
+
 /** Each file is read once for both projects; the declarations of Node and of the language are most of the work. */
 const parsed = new Map<string, ts.SourceFile | undefined>();
 
-/** Compiles event-source.types.ts as a user's project would: what the compiler has to say, and which types of Express it read. */
-function compile(paths: Record<string, string[]>): { complaints: string[]; express: string[] } {
+/** Compiles a file, or some lines, as a user's project would: what the compiler has to say, and which types of Express it read. */
+function compile(paths: Record<string, string[]>, lines?: string): { complaints: string[]; express: string[] } {
   const options: ts.CompilerOptions = {
     target: ts.ScriptTarget.ES2022,
     lib: ["lib.es2023.d.ts"],
@@ -23,10 +25,12 @@ function compile(paths: Record<string, string[]>): { complaints: string[]; expre
   const host = ts.createCompilerHost(options);
   const parse = host.getSourceFile.bind(host);
   host.getSourceFile = (name, ...rest) => {
+    if (name === linesFile) return ts.createSourceFile(name, lines ?? "", ts.ScriptTarget.ES2022, true);
     if (!parsed.has(name)) parsed.set(name, parse(name, ...rest));
     return parsed.get(name);
   };
-  const program = ts.createProgram([`${root}test/types/event-source.types.ts`], options, host);
+  const file = lines === undefined ? `${root}test/types/event-source.types.ts` : linesFile;
+  const program = ts.createProgram([file], options, host);
   const complaints = ts.getPreEmitDiagnostics(program).map(({ file, start, messageText }) => {
     const line =
       file === undefined ? "" : `${file.fileName}:${file.getLineAndCharacterOfPosition(start ?? 0).line + 1} `;
@@ -47,5 +51,37 @@ describe("the typings", { timeout: 120_000 }, () => {
   it("hold with the types of Express 4", () => {
     const paths = { express: [`${root}node_modules/types-express4/index.d.ts`] };
     expect(compile(paths)).toEqual({ complaints: [], express: ["types-express4"] });
+  });
+
+  it("say what to do, in the compiler's last line", () => {
+    const lines = [
+      `eventSource(async function* () { yield { id: 1, title: "x" } });`,
+      `eventSource(async function* () { yield { title: "x" } });`,
+      `eventSource([null]);`,
+      `eventSource(rows);`,
+      `eventSource(async () => rows);`,
+      `eventSource(function* () { yield { event: "halt" } });`,
+      `void memoryBroker().publish("rows", row);`,
+      `void memoryBroker().publish("rows", { id: 1, data: row });`,
+    ];
+    const { complaints } = compile(
+      {},
+      `import { eventSource, memoryBroker } from "express-event-source";
+      declare const row: { id?: undefined; title: string };
+      declare const rows: AsyncIterable<{ id: number; title: string }>;
+      ${lines.join("\n")}`,
+    );
+    const lastLines = complaints.map((complaint) => complaint.split("\n").at(-1) ?? "");
+    const remedies = lastLines.map((line) => /"([A-Z][^"]+)"/.exec(line)?.[1] ?? line);
+    expect(remedies).toEqual([
+      "Not a field of an event: put your payload in data, or pass toEvent",
+      "Not an event: put your payload in data, or pass toEvent",
+      "Not an event: put your payload in data, or pass toEvent",
+      "Not a field of an event: put your payload in data, or pass toEvent",
+      "Not a field of an event: put your payload in data, or pass toEvent",
+      "No browser dispatches an event without data: write data",
+      "Not a field of an event: put your payload in data",
+      "The broker gives the ids: leave id out",
+    ]);
   });
 });

@@ -1,0 +1,40 @@
+import type { EventStreamItem, ServerSentEvent } from "./event.js";
+
+/**
+ * All fields of an event are optional, so TypeScript takes a database row with an `id` for one. These types map what is
+ * wrong to a text: the last line of the compiler's complaint is then what to do about it.
+ */
+type Plain = Exclude<EventStreamItem, ServerSentEvent>;
+
+/** The keys that no event has. A class's methods are not enumerable, and do no harm. */
+type Stranger<E> = {
+  [Key in keyof E]-?: Key extends keyof ServerSentEvent
+    ? never
+    : E[Key] extends (...parameters: never) => unknown
+      ? never
+      : Key;
+}[keyof E];
+
+type EventOnly<E, Remedy extends string> = [Stranger<E>] extends [never]
+  ? E extends { readonly event: string }
+    ? "data" extends keyof E
+      ? ServerSentEvent
+      : ServerSentEvent & { readonly data: "No browser dispatches an event without data: write data" }
+    : ServerSentEvent
+  : ServerSentEvent & { readonly [Key in Stranger<E>]: `Not a field of an event: ${Remedy}` };
+
+type StreamRemedy = "put your payload in data, or pass toEvent";
+
+/** What an item of a stream must be assignable to. */
+export type StreamableItem<Item> = Item extends Plain
+  ? Plain
+  : Item extends object
+    ? keyof Item & keyof ServerSentEvent extends never
+      ? `Not an event: ${StreamRemedy}`
+      : EventOnly<Item, StreamRemedy>
+    : `Not an event: ${StreamRemedy}`;
+
+/** What an event must be assignable to that is published. */
+export type PublishableEvent<E> = EventOnly<E, "put your payload in data"> & {
+  readonly id?: "The broker gives the ids: leave id out" | undefined;
+};

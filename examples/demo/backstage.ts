@@ -72,7 +72,7 @@ export class Backstage {
     next();
   };
 
-  #tell(event: ServerSentEvent): void {
+  #tell(event: Omit<ServerSentEvent, "id">): void {
     // Nobody looks behind the scene of a server that is closing.
     this.#broker.publish("backstage", event).catch(() => {});
   }

@@ -73,7 +73,7 @@ export function brokerContract(name: string, subject: Subject): void {
       it("shows every field, data as JSON carries it, and the frame that encodeEvent makes of it", async () => {
         const broker = await open();
         const reader = await read(broker, "a");
-        const sent: ServerSentEvent = { comment: "c", event: "e", data: { at: new Date(0) }, retry: 5 };
+        const sent = { comment: "c", event: "e", data: { at: new Date(0) }, retry: 5 };
         const id = await broker.publish("a", sent);
         await broker.publish("a", { data: "two\nlines" });
         const [event, text] = await reader.take(2);
@@ -85,7 +85,7 @@ export function brokerContract(name: string, subject: Subject): void {
           retry: 5,
         });
         expect(Object.isFrozen(event)).toBe(true);
-        expect(encodeEvent(event as ServerSentEvent)).toBe(encodeEvent({ ...sent, id }));
+        expect(encodeEvent(event as { data: unknown })).toBe(encodeEvent({ ...sent, id }));
         expect(text?.data).toBe("two\nlines");
       });
 
@@ -110,7 +110,7 @@ export function brokerContract(name: string, subject: Subject): void {
       ])("rejects an event with %s, and nobody sees anything of it", async (_name, event, code) => {
         const broker = await open();
         const reader = await read(broker, "a");
-        await expect(broker.publish("a", event as ServerSentEvent)).rejects.toMatchObject({ code });
+        await expect(broker.publish("a", event as { data: unknown })).rejects.toMatchObject({ code });
         await broker.publish("a", { data: "after" });
         expect(dataOf(await reader.take(1))).toEqual(["after"]);
         expect(dataOf(await (await read(broker, "a", { from: "start" })).take(1))).toEqual(["after"]);

@@ -70,6 +70,13 @@ export function eventSource<Params = Record<string, string>, Item = EventStreamI
   options?: EventSourceOptions<Item>,
 ): Handler<Params>;
 export function eventSource(source: unknown, options: unknown = {}): Handler<unknown> {
+  // A request is a stream that can be read, and would pass for a source.
+  if (typeof (options as { writeHead?: unknown } | null)?.writeHead === "function") {
+    throw new EventStreamError(
+      "ERR_INVALID_SOURCE",
+      "eventSource was given a request and a response; it makes the handler and is none itself, so call it: eventSource(source).",
+    );
+  }
   if (typeof source !== "function" && !isReadable(source)) {
     throw new EventStreamError(
       "ERR_INVALID_SOURCE",

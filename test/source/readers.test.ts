@@ -147,6 +147,18 @@ describe("each form of source is streamed", () => {
   });
 });
 
+it("eventSource as the handler itself is answered with how to call it", async () => {
+  const app = express();
+  app.get("/", eventSource as unknown as express.RequestHandler);
+  app.use(((error, _req, res, _next) => {
+    res.status(500).send((error as Error).message);
+  }) as express.ErrorRequestHandler);
+  const { url } = await serve(app);
+  const response = await fetch(url);
+  expect(response.status).toBe(500);
+  expect(await response.text()).toMatch(/, so call it: eventSource\(source\)\.$/);
+});
+
 describe("an iterator that somebody wrote by hand is read as for await reads it", () => {
   const handmade = (results: readonly unknown[]): { next: () => unknown; return: () => unknown } => {
     const left = results.values();

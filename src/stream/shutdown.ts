@@ -132,8 +132,9 @@ type ServedSocket = Socket & { server?: Server; _server?: Server | null; _parent
  * The server that accepted this connection, and so the one whose `close()` waits for it. Where
  * connections are handed to an HTTP server that does not listen itself, there is none.
  */
-function listeningServer(socket: Socket): Server | undefined {
-  const { server, _server, _parent } = socket as ServedSocket;
+function listeningServer(socket: Socket | undefined): Server | undefined {
+  // Some test doubles have no socket.
+  const { server, _server, _parent }: Partial<ServedSocket> = socket ?? {};
   if (server === undefined) return undefined;
   const accepted = _server === server || _parent?._server === server;
   return accepted || server.listening ? server : undefined;

@@ -186,7 +186,7 @@ describe("what the guides say", () => {
   });
 
   test.each([
-    ["redis", "src/redis/redis-broker.ts", "RedisBrokerOptions"],
+    ["redis", "src/redis/options.ts", "RedisBrokerOptions"],
     ["postgres", "src/postgres/options.ts", "PostgresBrokerOptions"],
   ])("%s: its options are all there", (topic, file, name) => {
     const declared = new RegExp(`interface ${name} {([^]*?)\\n}`).exec(read(file))?.[1];

@@ -156,15 +156,6 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
   ): Promise<AsyncIterable<PublishedEvent<E>>>;
 
   /**
-   * Stops this broker's producers in order, ends every subscription, and closes everything the broker opened. All its
-   * other methods reject from then on.
-   */
-  close(): Promise<void>;
-}
-
-/** A broker that has `produce` and `stop`. */
-export interface ProducingBroker<E extends ServerSentEvent = ServerSentEvent> extends Broker<E> {
-  /**
    * Fills a channel from a source that is to run once, in whatever process asks first: an LLM's answer, an export. Those
    * who subscribe with `from: "start"` get all of it, whenever they come, from any process.
    *
@@ -192,4 +183,10 @@ export interface ProducingBroker<E extends ServerSentEvent = ServerSentEvent> ex
    * @returns `true` if a producer was told; `false` if there is none, or it is over, or its lease has run out
    */
   stop(channel: string): Promise<boolean>;
+
+  /**
+   * Stops this broker's producers in order, ends every subscription, and closes everything the broker opened. All its
+   * other methods reject from then on.
+   */
+  close(): Promise<void>;
 }

@@ -2,7 +2,7 @@ import type {
   HistoryOptions,
   ProduceOptions,
   Producer,
-  ProducingBroker,
+  Broker,
   Production,
   PublishedEvent,
   SubscribeOptions,
@@ -45,12 +45,12 @@ export interface MemoryBrokerOptions {
  */
 export function memoryBroker<E extends ServerSentEvent = ServerSentEvent>(
   options: MemoryBrokerOptions = {},
-): ProducingBroker<E> {
+): Broker<E> {
   const { history } = readOptions("memoryBroker", options, { history: historyOption });
   return new MemoryBroker<E>(new Channels(history));
 }
 
-class MemoryBroker<E extends ServerSentEvent> implements ProducingBroker<E> {
+class MemoryBroker<E extends ServerSentEvent> implements Broker<E> {
   readonly #logs: Channels;
   readonly #producers: Producers<E>;
   #isClosed = false;

@@ -1,7 +1,7 @@
 import type {
   ProduceOptions,
   Producer,
-  ProducingBroker,
+  Broker,
   Production,
   PublishedEvent,
   SubscribeOptions,
@@ -41,7 +41,7 @@ export interface TransactionOptions {
 }
 
 /** A broker whose events can be part of the application's own transactions. */
-export interface PostgresBroker<E extends ServerSentEvent = ServerSentEvent> extends ProducingBroker<E> {
+export interface PostgresBroker<E extends ServerSentEvent = ServerSentEvent> extends Broker<E> {
   publish(channel: string, event: E): Promise<string>;
   /**
    * Publishes in the application's transaction: the event exists if and only if that commits. It takes its place among the

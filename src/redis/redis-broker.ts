@@ -8,7 +8,7 @@ import {
 import type {
   ProduceOptions,
   Producer,
-  ProducingBroker,
+  Broker,
   Production,
   PublishedEvent,
   SubscribeOptions,
@@ -40,13 +40,11 @@ import { Store } from "./store.js";
  * @throws {EventStreamError} `ERR_INVALID_OPTION`
  * @example const broker = redisBroker<Message>({ client: await createClient({ url }).connect() });
  */
-export function redisBroker<E extends ServerSentEvent = ServerSentEvent>(
-  options: RedisBrokerOptions,
-): ProducingBroker<E> {
+export function redisBroker<E extends ServerSentEvent = ServerSentEvent>(options: RedisBrokerOptions): Broker<E> {
   return new RedisBroker<E>(...checkOptions(options));
 }
 
-class RedisBroker<E extends ServerSentEvent> implements ProducingBroker<E>, SubscriptionHost<EventEntry, TailCursor> {
+class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionHost<EventEntry, TailCursor> {
   readonly #reads: Reads;
   readonly #store: Store;
   readonly #follower: Follower;

@@ -1,13 +1,13 @@
 import type { HistoryOptions, ServerSentEvent } from "express-event-source";
 import { describe, expect, it, onTestFinished } from "vitest";
-import type { ProducingBroker } from "../../src/broker/broker.js";
+import type { Broker } from "express-event-source";
 import { read } from "./contract.js";
 import { Gate } from "../support/stage.js";
 
 /** Two brokers on one store, as in two processes. */
 export interface SharedStore {
-  readonly producing: ProducingBroker;
-  readonly other: ProducingBroker;
+  readonly producing: Broker;
+  readonly other: Broker;
   /** Takes the store away from the producing broker, and from nobody else. */
   cut(): void | Promise<void>;
   restore(): void | Promise<void>;
@@ -41,7 +41,7 @@ export function lostContract(share: (history?: HistoryOptions) => Promise<Shared
     return { source, gate, reason: heard.opened };
   }
 
-  const names = async (broker: ProducingBroker): Promise<unknown[]> => {
+  const names = async (broker: Broker): Promise<unknown[]> => {
     const events = await (await read(broker, "a", { from: "start" })).rest();
     return events.map(({ event, data }) => event ?? data);
   };

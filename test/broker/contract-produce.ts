@@ -1,7 +1,6 @@
 import { subscribe as onDiagnostics, unsubscribe as offDiagnostics } from "node:diagnostics_channel";
 import type { Broker, HistoryOptions, ProduceOptions, Production, ServerSentEvent } from "express-event-source";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import type { ProducingBroker } from "../../src/broker/broker.js";
 import { until, Gate } from "../support/stage.js";
 import { lostContract, type SharedStore } from "./contract-lost.js";
 import { read, tooMany } from "./contract.js";
@@ -10,7 +9,7 @@ import { dataOf } from "./reader.js";
 /** What a broker has to bring to be held to the contract of `produce` and `stop`. */
 export interface ProducingSubject {
   /** A broker with an empty store of its own. */
-  open(history?: HistoryOptions): ProducingBroker | Promise<ProducingBroker>;
+  open(history?: HistoryOptions): Broker | Promise<Broker>;
   /** Lets the store get older. */
   pass(milliseconds: number): Promise<void>;
   /** Two brokers on one store, as in two processes, where a store can be shared. */
@@ -58,15 +57,15 @@ function endless(count = 1) {
 
 /** The promises of `produce` and `stop` that hold whatever keeps the events. */
 export function produceContract(name: string, subject: ProducingSubject): void {
-  const open = async (history?: HistoryOptions): Promise<ProducingBroker> => {
+  const open = async (history?: HistoryOptions): Promise<Broker> => {
     const broker = await subject.open(history);
     onTestFinished(() => broker.close());
     return broker;
   };
 
   const begin = async (
-    broker: ProducingBroker,
-    source: Parameters<ProducingBroker["produce"]>[1],
+    broker: Broker,
+    source: Parameters<Broker["produce"]>[1],
     options?: ProduceOptions,
   ): Promise<Production> => {
     const run = await broker.produce("a", source, options);

@@ -1,8 +1,8 @@
-import type { Broker } from "express-event-source";
+import type { DemoBroker } from "./broker.js";
 
 /** What the server hands to each panel. */
 export interface PanelTools {
-  readonly broker: Broker;
+  readonly broker: DemoBroker;
   /** Writes a line to the server's log, which the page shows too. */
   readonly log: (line: string) => void;
   /** Runs work beside the requests until the server stops; a failure goes to the log. */

@@ -69,6 +69,21 @@ export function brokerTests(visit: Visitor): void {
     check();
   });
 
+  test("Stop ends the answer in every tab, and the model with it", async (context) => {
+    const { expect } = context;
+    const { page, log, openTab, check } = await visit(context);
+    await page.fill("#answer input", "too long?");
+    await page.press("#answer input", "Enter");
+    await page.waitForSelector("#answer a:not([hidden])");
+    const tab = await openTab(await page.$eval("#answer a", (link) => (link as HTMLAnchorElement).href));
+    await expect.poll(textOf(tab, "#answer .text"), patiently).toContain("You asked");
+    await tab.click("#answer [data-stop]");
+    for (const one of [page, tab]) await expect.poll(textOf(one, "#answer .verdict"), patiently).toContain("204");
+    expect(await textOf(page, "#answer .text")()).toBe(await textOf(tab, "#answer .text")());
+    expect(log).toContain("answer: stopped");
+    check();
+  });
+
   test("an answer that the server has forgotten is said to be gone, and is not asked for again", async (context) => {
     const { expect } = context;
     const { page, requests, check } = await visit(context, { breaks: cut });

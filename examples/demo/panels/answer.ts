@@ -17,7 +17,7 @@ async function* untilGap(events: AsyncIterable<PublishedEvent>) {
   }
 }
 
-export function answerPanel({ broker, run }: PanelTools): Router {
+export function answerPanel({ broker, log }: PanelTools): Router {
   return (
     Router()
       // The answer is made whether anyone watches or not, and its channel ends with it.
@@ -25,8 +25,17 @@ export function answerPanel({ broker, run }: PanelTools): Router {
         const name = randomUUID();
         const { prompt } = req.body;
         const asked = await broker.publish(`answer:${name}`, { event: "asked", data: prompt });
-        run((signal) => broker.publishAll(`answer:${name}`, tokens(prompt, signal)));
+        const run = await broker.produce(`answer:${name}`, ({ signal }) => tokens(prompt, signal));
+        run?.done.then(
+          (outcome) => log(`answer: ${outcome}`),
+          (error) => log(`answer: ${String(error)}`),
+        );
         res.status(201).json({ id: `${name}.${asked}` });
+      })
+      // From any tab: the model's signal aborts, and everyone who watches has the end.
+      .delete("/:id", async (req: Request<{ id: string }>, res: Response) => {
+        const [name] = req.params.id.split(".");
+        res.json({ stopped: await broker.stop(`answer:${name}`) });
       })
       // Any tab, any number of times: from its Last-Event-ID, else from the start; 204 when it has everything.
       .get(

@@ -6,12 +6,14 @@ export function answer(panel) {
   const verdict = panel.find(".verdict");
   const link = panel.find("a");
   let ids = [];
+  let watched;
 
   function judge(ending = "") {
     verdict.textContent = `${ids.length} tokens, ${ids.length - new Set(ids).size} twice${ending}`;
   }
 
   function watch(id) {
+    watched = id;
     link.hidden = false;
     link.href = `#answer=${id}`;
     text.textContent = "";
@@ -45,6 +47,9 @@ export function answer(panel) {
       verdict.textContent = error.message;
     }
   });
+
+  // Every tab that watches gets the end: what came is all that there is.
+  panel.onPress("[data-stop]", () => fetch(`/answer/${watched}`, { method: "DELETE" }));
 
   const [, id] = /^#answer=([\w.-]+)$/.exec(location.hash) ?? [];
   if (id !== undefined) watch(id);

@@ -17,7 +17,7 @@ export async function runExample(name: string): Promise<Example> {
   const listen = vi.spyOn(Server.prototype, "listen");
   const log = vi.spyOn(console, "log").mockImplementation((...values) => void printed.push(format(...values)));
   vi.stubEnv("PORT", "0");
-  await import(`../../examples/${name}.ts`);
+  await import(/* @vite-ignore */ `../../examples/${name}.ts`);
   await until(() => printed.length > 0);
   vi.unstubAllEnvs();
   const servers = listen.mock.contexts as HttpServer[];

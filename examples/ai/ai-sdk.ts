@@ -1,0 +1,82 @@
+// The AI SDK (`useChat`, DefaultChatTransport): an answer that survives a reload, a second tab, and its process.
+//
+//     curl -N http://localhost:3000/api/chat --json '{ "id": "7", "messages": [{ "role": "user", "parts": [{ "type": "text", "text": "Why is the sky blue?" }] }] }'
+//     curl -N http://localhost:3000/api/chat/7/stream
+//     curl -X DELETE http://localhost:3000/api/chat/7
+//
+// In the page: const chat = useChat({ id: "7", resume: true, transport: new DefaultChatTransport({ api: "/api/chat" }) });
+import type { AddressInfo } from "node:net";
+import type { UIMessage, UIMessageChunk } from "ai";
+import express from "express";
+import { eventSource } from "express-event-source";
+import { openBroker } from "./broker.js";
+import { model } from "./model.js";
+
+const broker = await openBroker();
+const app = express();
+/** Stands for a column of the application's database: the channel of the answer that a chat is waiting for. */
+const active = new Map<string, string>();
+
+async function* chunks(
+  messageId: string,
+  prompt: string,
+  signal: AbortSignal,
+): AsyncGenerator<{ data: UIMessageChunk }> {
+  yield { data: { type: "start", messageId } };
+  yield { data: { type: "text-start", id: "text" } };
+  for await (const delta of model.answer(prompt, signal)) yield { data: { type: "text-delta", id: "text", delta } };
+  yield { data: { type: "text-end", id: "text" } };
+  yield { data: { type: "finish" } };
+}
+
+/** The transport has no last event ID: it reads an answer from its start, and the SDK replaces what it had. */
+async function* answerFromStart(channel: string, signal: AbortSignal) {
+  let last: string | undefined;
+  for await (const { event, data } of await broker.subscribe(channel, { from: "start", signal })) {
+    // The producer failed, died, or wrote more than the history holds.
+    const isBroken = event === "failed" || event === "lost" || event === "gap";
+    const chunk = isBroken ? { type: "error", errorText: "The answer could not be finished." } : data;
+    last = (chunk as UIMessageChunk).type;
+    yield { data: chunk };
+    if (isBroken) break;
+  }
+  if (last !== "finish" && last !== "error") yield { data: { type: "abort" } };
+  yield { data: "[DONE]" };
+}
+
+const headers = { "x-vercel-ai-ui-message-stream": "v1" };
+
+app.post("/api/chat", express.json(), async (req, res, next) => {
+  const { id, messages } = req.body as { id: string; messages: UIMessage[] };
+  const channel = `chat:${id}:${messages.length}`;
+  const prompt =
+    messages
+      .at(-1)
+      ?.parts.map((part) => (part.type === "text" ? part.text : ""))
+      .join("") ?? "";
+  const run = await broker.produce(channel, ({ signal }) => chunks(channel, prompt, signal));
+  if (run !== undefined) {
+    active.set(id, channel);
+    run.done.catch((error) => console.log("the model failed: %s", error)).finally(() => active.delete(id));
+  }
+  await eventSource((_req, { signal }) => answerFromStart(channel, signal), { headers })(req, res, next);
+});
+
+// 204 tells the transport that no answer is on its way.
+app.get("/api/chat/:id/stream", (req, res, next) => {
+  const channel = active.get(req.params.id);
+  const source = eventSource((_req, { signal }) => (channel === undefined ? null : answerFromStart(channel, signal)), {
+    headers,
+  });
+  return source(req, res, next);
+});
+
+// The SDK's own stop() only stops listening, so the page asks for this as well.
+app.delete("/api/chat/:id", async (req, res) => {
+  const channel = active.get(req.params.id);
+  res.json({ stopped: channel !== undefined && (await broker.stop(channel)) });
+});
+
+const server = app.listen(Number(process.env.PORT ?? 3000), () => {
+  console.log("http://localhost:%d/api/chat", (server.address() as AddressInfo).port);
+});

@@ -1,0 +1,14 @@
+import { type Broker, memoryBroker } from "express-event-source";
+import { redisBroker } from "express-event-source/redis";
+import { createClient } from "redis";
+
+/** As many chunks as the longest answer may have, so that whoever comes late still finds its beginning. */
+const history = { maxEvents: 20_000 };
+
+/** With `REDIS_URL` an answer survives the process that writes it; without, it survives a reload of the page. */
+export async function openBroker(url = process.env.REDIS_URL): Promise<Broker> {
+  if (url === undefined) return memoryBroker({ history });
+  const client = createClient({ url });
+  client.on("error", (error) => console.error("Redis: %s", String(error)));
+  return redisBroker({ client: await client.connect(), history });
+}

@@ -15,8 +15,8 @@ const slowest = [
   "readme",
   "guides",
   "types/typings",
-  "redis/faults",
-  "redis/network",
+  "redis/produce",
+  "postgres/produce",
   "consumers/browsers",
 ];
 

@@ -327,10 +327,10 @@ describe("the options of encodeEvent", () => {
       "lineEndings",
       /encodeEvent has no option "lineEndings" \(its value is "\\n"\); it has lineEnding, serialize\./,
     ],
-    [null, undefined, /options of encodeEvent are null; they must be a plain object/],
-    ["\r\n", undefined, /are "\\r\\n"/],
+    [null, "options", /options of encodeEvent are null; they must be a plain object/],
+    ["\r\n", "options", /are "\\r\\n"/],
     // as `events.map(encodeEvent)` would pass it
-    [0, undefined, /are 0/],
+    [0, "options", /are 0/],
   ])("refuse %o", (options, field, message) => {
     const error = refused("x", options as object);
     expect(error).toMatchObject({ code: "ERR_INVALID_OPTION", field });

@@ -248,7 +248,7 @@ describe("a hook that is an async function and rejects", () => {
     process.on("warning", onWarning);
     onTestFinished(() => void process.off("warning", onWarning));
     const app = express();
-    app.get("/", (req, res) => eventSource(["hello"], { onClose: rejecting as never })(req, res));
+    app.get("/", (req, res) => eventSource(["hello"], { onClose: rejecting })(req, res));
     const { url } = await serve(app);
     expect(await (await fetch(url)).text()).toBe("data: hello\n\n");
     await until(() => warnings.length > 0);

@@ -83,7 +83,7 @@ for (const [version, express] of [
       ["what is no source", () => "text" as never, "ERR_INVALID_SOURCE"],
       ["a first item that is no event", () => [null], "ERR_INVALID_ITEM"],
       ["a first event with an unknown field", () => [{ dada: 1 }], "ERR_UNKNOWN_FIELD"],
-      ["a first event that cannot be serialized", () => [{ data: 1n }], "ERR_UNSERIALIZABLE_DATA"],
+      ["a first event that cannot be serialized", () => [{ data: [1n] }], "ERR_UNSERIALIZABLE_DATA"],
     ] as const) {
       it(`answers with a 500 for ${name}`, async () => {
         const { url, passedOn } = await application(source);

@@ -206,6 +206,23 @@ describe.concurrent("advanced", () => {
     await curl("/countdown", { enough: "\n\n" });
     await prints(/\/countdown disconnected: \d events/);
   });
+
+  test("limits: one too many is told to come back later, and there is room again when one has left", async () => {
+    const { curl, url } = await start("advanced/limits.ts");
+    const headers = { "X-User": "ann" };
+    const leave = [new AbortController(), new AbortController()];
+    for (const { signal } of leave) await fetch(new URL("/time", url), { headers, signal });
+    const { response, text } = await curl("/time", { headers });
+    expect(response.status).toBe(200);
+    expect(text).toMatch(/^retry: [12]\d{4}\n\n: too many streams\n\n$/);
+    await prints("too many: user ann");
+    expect((await curl("/time", { headers: { "X-User": "bob" }, enough: "\n\n" })).text).toContain("event: time");
+    leave[0]?.abort();
+    await prints("streams left: 1");
+    expect((await curl("/time", { headers, enough: "\n\n" })).text).toContain("event: time");
+    leave[1]?.abort();
+    await prints("streams left: 0");
+  });
 });
 
 describe.concurrent("push", () => {

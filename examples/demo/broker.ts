@@ -1,19 +1,13 @@
-import { memoryBroker } from "express-event-source";
+import { type Broker, memoryBroker } from "express-event-source";
 import { redisBroker } from "express-event-source/redis";
 import { createClient } from "redis";
-
-/** What the panels use: `produce` and `stop`, too. */
-export type DemoBroker = ReturnType<typeof memoryBroker>;
-
-const history = { maxEvents: 1_000 };
+import { history } from "./history.js";
 
 /**
- * The one place that picks a broker. With `REDIS_URL` any number of demos share what is said and drawn, and a restart
- * loses nothing; without, it is this process's memory, which a restart empties.
+ * The broker of prices, chat and ticks. With `REDIS_URL` any number of demos share these, and a restart loses nothing;
+ * without, they are in this process's memory, which a restart empties.
  */
-export async function openBroker(
-  url = process.env.REDIS_URL,
-): Promise<{ broker: DemoBroker; close: () => Promise<void> }> {
+export async function openBroker(url = process.env.REDIS_URL): Promise<{ broker: Broker; close: () => Promise<void> }> {
   if (url === undefined) {
     const broker = memoryBroker({ history });
     return { broker, close: () => broker.close() };

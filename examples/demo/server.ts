@@ -6,16 +6,19 @@ import { fileURLToPath } from "node:url";
 import express, { type ErrorRequestHandler } from "express";
 import { Backstage } from "./backstage.js";
 import { openBroker } from "./broker.js";
+import { openPostgres, type Postgres } from "./database.js";
 import { page } from "./page.js";
 import type { PanelTools } from "./panel.js";
 import { answerPanel } from "./panels/answer.js";
 import { chatPanel } from "./panels/chat.js";
 import { numbersPanel } from "./panels/numbers.js";
+import { ordersPanel } from "./panels/orders.js";
 import { pingPanel } from "./panels/ping.js";
 import { pricesPanel } from "./panels/prices.js";
 import { resumePanel } from "./panels/resume.js";
 import { tokensPanel } from "./panels/tokens.js";
 import { troublePanel } from "./panels/trouble.js";
+import { Writer } from "./writer.js";
 
 export interface DemoOptions {
   /** 0 takes a free port. */
@@ -37,13 +40,14 @@ export async function startDemo({
   host = "127.0.0.1",
   print = console.log,
 }: DemoOptions = {}): Promise<Demo> {
-  let run = await startRun(port, host, print, restart);
+  const writer = new Writer((line) => run.log(line));
+  let run = await startRun({ port, host, print, restart, writer });
   let restarting: Promise<void> = Promise.resolve();
 
   function restart(): void {
     restarting = restarting.then(async () => {
       await run.stop();
-      run = await startRun(run.port, host, print, restart);
+      run = await startRun({ port: run.port, host, print, restart, writer });
     });
   }
 
@@ -52,18 +56,27 @@ export async function startDemo({
     async close() {
       await restarting;
       await run.stop();
+      await writer.kill();
     },
   };
 }
 
+interface RunOptions extends Required<DemoOptions> {
+  readonly restart: () => void;
+  readonly writer: Writer;
+}
+
 /** From one start of the server to its stop: all that is in here is gone after a restart. */
-async function startRun(port: number, host: string, print: (line: string) => void, restart: () => void) {
+async function startRun({ port, host, print, restart, writer }: RunOptions) {
   const { broker, close: closeBroker } = await openBroker();
   const backstage = new Backstage(print);
   const stopping = new AbortController();
   const log = (line: string) => backstage.log(line);
+  let postgres: Promise<Postgres> | undefined;
   const tools: PanelTools = {
     broker,
+    postgres: () => (postgres ??= openPostgres()),
+    writer,
     log,
     restart,
     run: (work) =>
@@ -87,6 +100,7 @@ async function startRun(port: number, host: string, print: (line: string) => voi
     .use("/prices", pricesPanel(tools))
     .use("/chat", chatPanel(tools))
     .use("/answer", answerPanel(tools))
+    .use("/orders", ordersPanel(tools))
     .use("/trouble", troublePanel(tools))
     .use(failed);
   const server = createServer(app).listen(port, host);
@@ -94,6 +108,7 @@ async function startRun(port: number, host: string, print: (line: string) => voi
   log("server: listening");
 
   return {
+    log,
     port: (server.address() as AddressInfo).port,
     async stop() {
       log("server: closing");
@@ -103,7 +118,7 @@ async function startRun(port: number, host: string, print: (line: string) => voi
       const limit = setTimeout(() => server.closeAllConnections(), 2_000);
       await once(server, "close");
       clearTimeout(limit);
-      await Promise.all([closeBroker(), backstage.close()]);
+      await Promise.all([closeBroker(), backstage.close(), (await postgres)?.broker.close()]);
     },
   };
 }
@@ -115,5 +130,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     process.exit(1);
   });
   console.log(`The demo is at ${demo.url}`);
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => void demo.close());
+  // Without `exit` a timer of the embedded Postgres would keep the process for ten seconds more.
+  const leave = () => void demo.close().finally(() => process.exit());
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, leave);
 }

@@ -52,10 +52,7 @@ export function brokerTests(visit: Visitor): void {
     const expected = wholeAnswer("twice?");
     expected.catch(() => {});
     const { page, openTab, check } = await visit(context);
-    await page.fill("#answer input", "twice?");
-    await page.press("#answer input", "Enter");
-    await page.waitForSelector("#answer a:not([hidden])");
-    const tab = await openTab(await page.$eval("#answer a", (link) => (link as HTMLAnchorElement).href));
+    const tab = await ask(page, "twice?").then(openTab);
     await expect.poll(textOf(page, "#answer .text"), patiently).toContain("An event stream");
     await page.reload();
     const [tokens, whole] = await expected;
@@ -72,10 +69,7 @@ export function brokerTests(visit: Visitor): void {
   test("Stop ends the answer in every tab, and the model with it", async (context) => {
     const { expect } = context;
     const { page, log, openTab, check } = await visit(context);
-    await page.fill("#answer input", "too long?");
-    await page.press("#answer input", "Enter");
-    await page.waitForSelector("#answer a:not([hidden])");
-    const tab = await openTab(await page.$eval("#answer a", (link) => (link as HTMLAnchorElement).href));
+    const tab = await ask(page, "too long?").then(openTab);
     await expect.poll(textOf(tab, "#answer .text"), patiently).toContain("You asked");
     await tab.click("#answer [data-stop]");
     for (const one of [page, tab]) await expect.poll(textOf(one, "#answer .verdict"), patiently).toContain("204");
@@ -84,22 +78,71 @@ export function brokerTests(visit: Visitor): void {
     check();
   });
 
-  test("an answer that the server has forgotten is said to be gone, and is not asked for again", async (context) => {
+  test("an answer goes on while the server restarts, for another process writes it", async (context) => {
     const { expect } = context;
-    const { page, requests, check } = await visit(context, { breaks: cut });
-    await page.fill("#answer input", "remember me?");
-    await page.press("#answer input", "Enter");
+    const { page, log, check } = await visit(context, { breaks: cut });
+    await ask(page, "still there?");
     await expect.poll(textOf(page, "#answer .text"), patiently).toContain("You asked");
     await page.click("#trouble [data-restart]");
-    await expect.poll(textOf(page, "#answer .verdict"), patiently).toContain("started anew");
-    const before = requests.filter((request) => request.startsWith("GET /answer/")).length;
-    await page.reload();
-    await expect.poll(textOf(page, "#answer .verdict"), patiently).toContain("This answer is gone");
+    const [tokens, whole] = await wholeAnswer("still there?");
+    await expect
+      .poll(textOf(page, "#answer .verdict"), patiently)
+      .toBe(`${tokens} tokens, 0 twice. The server said 204: that was all.`);
+    expect(await textOf(page, "#answer .text")()).toBe(whole);
+    expect(log).toContain("server: closing");
+    check();
+  });
+
+  test("when the process that writes an answer is killed every tab is told so, and can ask again", async (context) => {
+    const { expect } = context;
+    const { page, log, openTab, check } = await visit(context);
+    const tab = await ask(page, "are you well?").then(openTab);
+    await expect.poll(textOf(tab, "#answer .text"), patiently).toContain("You asked");
+    await tab.click("#answer [data-kill]");
+    for (const one of [page, tab]) {
+      await one.waitForSelector("#answer[data-state=lost]");
+      expect(await textOf(one, "#answer .verdict")()).toContain("“lost”");
+      expect(await textOf(one, "#answer .wire pre")()).toMatch(/event: lost\ndata: \n\n/);
+    }
+    expect(await textOf(page, "#answer .text")()).toBe(await textOf(tab, "#answer .text")());
+    expect(log.join("\n")).toMatch(/answer: process \d+ has ended \(SIGKILL\)/);
+    await page.click("#answer [data-toggle] >> text=Ask again");
+    await expect.poll(textOf(page, "#answer .text"), patiently).toContain("An event stream");
+    check();
+  });
+
+  test("an answer that the server does not know is said to be gone, and is not asked for again", async (context) => {
+    const { expect } = context;
+    const { demo, requests, openTab, check } = await visit(context);
+    const tab = await openTab(`${demo.url}/#answer=made.up`);
+    await expect.poll(textOf(tab, "#answer .verdict"), patiently).toContain("This answer is gone");
     // Where the browser meant to come back, it would be "reconnecting".
-    expect(await page.getAttribute("#answer", "data-state")).toBe("ended");
-    expect(await page.isVisible("#answer a")).toBe(false);
-    expect(await textOf(page, "#answer .wire pre")()).toContain("← 204 No Content");
-    expect(requests.filter((request) => request.startsWith("GET /answer/")).slice(before)).toHaveLength(1);
+    expect(await tab.getAttribute("#answer", "data-state")).toBe("ended");
+    expect(await tab.isVisible("#answer a")).toBe(false);
+    expect(await textOf(tab, "#answer .wire pre")()).toContain("← 204 No Content");
+    expect(requests.filter((request) => request.startsWith("GET /answer/"))).toHaveLength(1);
+    for (const id of ["unknown", "made.", ".up"])
+      expect((await fetch(`${demo.url}/answer/${id}`)).status, id).toBe(204);
+    check();
+  });
+
+  test("a transaction that is rolled back leaves neither a row nor an event", async (context) => {
+    const { expect } = context;
+    const { page, check } = await visit(context);
+    await page.click("#orders [data-toggle]");
+    await page.waitForSelector("#orders[data-state=open]");
+    const before = (await chips(page, "rows")).length;
+    for (const button of ["order", "roll-back", "order"]) {
+      const answered = page.waitForResponse((response) => response.request().method() === "POST");
+      await page.click(`#orders [data-${button}]`);
+      await answered;
+    }
+    const verdict = await textOf(page, "#orders .verdict")();
+    const rolledBack = /^Rolled back: (\d+ \w+)\. Neither/.exec(verdict)?.[1];
+    await expect.poll(async () => (await chips(page, "rows")).length, patiently).toBe(before + 2);
+    await expect.poll(() => chips(page, "events"), patiently).toEqual(await chips(page, "rows"));
+    expect(rolledBack).toBeDefined();
+    expect(await chips(page, "events")).not.toContain(rolledBack);
     check();
   });
 
@@ -128,6 +171,18 @@ export function brokerTests(visit: Visitor): void {
     await expect.poll(textOf(page, "#connections"), patiently).toContain("1 of the browser");
     check();
   });
+}
+
+/** Asks for an answer, and returns its address for another tab. */
+async function ask(page: Page, prompt: string): Promise<string> {
+  await page.fill("#answer input", prompt);
+  await page.press("#answer input", "Enter");
+  await page.waitForSelector("#answer a:not([hidden])");
+  return page.$eval("#answer a", (link) => (link as HTMLAnchorElement).href);
+}
+
+function chips(page: Page, list: "rows" | "events"): Promise<string[]> {
+  return page.$$eval(`#orders .${list} li`, (found) => found.map((item) => item.textContent ?? ""));
 }
 
 function items(page: Page): Promise<string[]> {

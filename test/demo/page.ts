@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { test } from "vitest";
 import { patiently, textOf, type Visitor } from "./visit.js";
 
-const panels = ["numbers", "ping", "tokens", "resume", "prices", "chat", "answer", "trouble"];
+const panels = ["numbers", "ping", "tokens", "resume", "prices", "chat", "answer", "orders", "trouble"];
 
 export function pageTests(visit: Visitor): void {
   test("shows with each panel the very files that run", async (context) => {
@@ -17,6 +17,8 @@ export function pageTests(visit: Visitor): void {
       await page.click(`#${panel} .code button >> text=Page`);
       await expect.poll(textOf(page, `#${panel} .code code`), patiently).toBe(await file(`public/panels/${panel}.js`));
     }
+    await page.click("#answer .code button >> text=Process");
+    await expect.poll(textOf(page, "#answer .code code"), patiently).toBe(await file("panels/answer-process.ts"));
     check();
   });
 

@@ -28,13 +28,6 @@ describe("the demo's server", () => {
     expect((await fetch(demo.url)).status).toBe(200);
   });
 
-  test("says 204 of an answer that it does not know", async (context) => {
-    const demo = await startDemo({ print: () => {} });
-    context.onTestFinished(() => demo.close());
-    for (const id of ["unknown", "made.up", "made.", ".up"])
-      context.expect((await fetch(`${demo.url}/answer/${id}`)).status, id).toBe(204);
-  });
-
   test("closes with streams open", async ({ expect }) => {
     const demo = await startDemo({ print: () => {} });
     const open = await Promise.all(["/ping", "/prices", "/backstage"].map((path) => fetch(demo.url + path)));

@@ -4,6 +4,7 @@ import { element, follow, Panel } from "./panel.js";
 import { answer } from "./panels/answer.js";
 import { chat } from "./panels/chat.js";
 import { numbers } from "./panels/numbers.js";
+import { orders } from "./panels/orders.js";
 import { ping } from "./panels/ping.js";
 import { prices } from "./panels/prices.js";
 import { resume } from "./panels/resume.js";
@@ -11,7 +12,7 @@ import { tokens } from "./panels/tokens.js";
 import { trouble } from "./panels/trouble.js";
 
 const panels = {};
-for (const [id, start] of Object.entries({ numbers, ping, tokens, resume, prices, chat, answer, trouble })) {
+for (const [id, start] of Object.entries({ numbers, ping, tokens, resume, prices, chat, answer, orders, trouble })) {
   panels[id] = new Panel(document.getElementById(id));
   start(panels[id]);
 }

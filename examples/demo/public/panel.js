@@ -28,12 +28,15 @@ export class Panel {
   }
 
   #showCodeIn(details) {
-    const { id } = this.#section;
+    const { id, dataset } = this.#section;
     const files = {
       server: [`panels/${id}.ts`, `/code/${id}.ts`],
       page: [`public/panels/${id}.js`, `/panels/${id}.js`],
+      process: [`panels/${dataset.process}.ts`, `/code/${dataset.process}.ts`],
     };
     const buttons = [...details.querySelectorAll("button")];
+    // Most panels need no process beside the server.
+    if (dataset.process === undefined) buttons.pop().remove();
     const show = async (button) => {
       const [name, path] = files[button.value];
       for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
@@ -48,7 +51,7 @@ export class Panel {
     return this.#section.querySelector(selector);
   }
 
-  /** One of: idle, connecting, waiting, open, reconnecting, stopped, ended. */
+  /** One of: idle, connecting, waiting, open, reconnecting, stopped, ended, lost. */
   set state(state) {
     this.#section.dataset.state = state;
     this.#state.textContent = state === "waiting" ? "waits for a free connection" : state;

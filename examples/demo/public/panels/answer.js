@@ -5,11 +5,19 @@ export function answer(panel) {
   const text = panel.find(".text");
   const verdict = panel.find(".verdict");
   const link = panel.find("a");
-  let ids = [];
-  let watched;
+  let ids, watched, isWhole, killedAt;
 
   function judge(ending = "") {
     verdict.textContent = `${ids.length} tokens, ${ids.length - new Set(ids).size} twice${ending}`;
+  }
+
+  /** Shows how the answer has ended, and offers another one. */
+  function end(state, ending) {
+    panel.close(state);
+    panel.find("[data-toggle]").textContent = "Ask again";
+    if (ids.length > 0) return judge(ending);
+    link.hidden = true;
+    verdict.textContent = "This answer is gone: the server does not know it any more. Ask again for another one.";
   }
 
   function watch(id) {
@@ -19,37 +27,50 @@ export function answer(panel) {
     text.textContent = "";
     verdict.textContent = "";
     ids = [];
+    isWhole = false;
+    killedAt = undefined;
     panel.open(panel.wire.watch(`/answer/${id}`), {
       message: (event) => {
         ids.push(event.lastEventId);
         text.append(event.data);
-        judge();
+        if (killedAt === undefined) judge();
       },
-      gap: () => {
-        panel.close("ended");
-        judge(". The server has started anew, and the rest is gone.");
+      done: () => (isWhole = true),
+      lost: () => {
+        const after =
+          killedAt === undefined ? "" : ` ${((performance.now() - killedAt) / 1_000).toFixed(1)} s after its death`;
+        end("lost", `. Nobody writes it any more: the server says “lost”${after}, and ends the stream.`);
       },
-      stopped: () => {
-        if (ids.length > 0) return judge(". The server said 204: that was all.");
-        link.hidden = true;
-        verdict.textContent = "This answer is gone: the server does not know it any more. Ask again for another one.";
-      },
+      failed: () => end("ended", ". The model failed."),
+      gap: () => end("ended", ". The server does not have the rest any more."),
+      stopped: () =>
+        end("ended", isWhole ? ". The server said 204: that was all." : ". Stopped: 204, and no token more."),
     });
   }
 
   panel.onToggle(async () => {
+    panel.state = "connecting";
+    verdict.textContent = "The first answer has Postgres and the writing process started, which takes some seconds.";
     try {
       const response = await post("/answer", { prompt: panel.find("input").value });
       const { id } = await response.json();
       history.replaceState(null, "", `#answer=${id}`);
       watch(id);
     } catch (error) {
+      panel.state = "idle";
       verdict.textContent = error.message;
     }
   });
 
   // Every tab that watches gets the end: what came is all that there is.
   panel.onPress("[data-stop]", () => fetch(`/answer/${watched}`, { method: "DELETE" }));
+
+  panel.onPress("[data-kill]", async () => {
+    const response = await fetch("/answer/kill", { method: "POST" });
+    const { pid } = await response.json();
+    killedAt = performance.now();
+    judge(`. Process ${pid} is dead, and has told nobody. Its lease lasts 2 s; then the server knows.`);
+  });
 
   const [, id] = /^#answer=([\w.-]+)$/.exec(location.hash) ?? [];
   if (id !== undefined) watch(id);

@@ -29,7 +29,7 @@ export function trouble(panel) {
   });
   panel.onPress("[data-kill]", () => panel.kill());
   panel.onPress("[data-restart]", async () => {
-    note.textContent = "The server closes, forgets everything and starts again.";
+    note.textContent = "The server closes, forgets what it had in memory, and starts again.";
     await fetch("/trouble/restart", { method: "POST" });
   });
   panel.onPress("[data-stall]", async () => {

@@ -8,7 +8,7 @@ import type { AddressInfo } from "node:net";
 import { EventType, type RunAgentInput } from "@ag-ui/client";
 import express from "express";
 import { eventSource } from "express-event-source";
-import { openBroker } from "./broker.js";
+import { lease, openBroker } from "./broker.js";
 import { model } from "./model.js";
 
 const broker = await openBroker();
@@ -46,7 +46,7 @@ const runError = (message: string) => ({ data: { type: EventType.RUN_ERROR, mess
 app.post("/agent", express.json(), async (req, res, next) => {
   const input = req.body as RunAgentInput;
   const channel = `run:${input.runId}`;
-  const run = await broker.produce(channel, ({ signal }) => events(input, signal));
+  const run = await broker.produce(channel, ({ signal }) => events(input, signal), { lease });
   run?.done.catch((error) => console.log("the model failed: %s", error));
   await eventSource((_req, { signal }) => runFromStart(channel, signal))(req, res, next);
 });

@@ -9,7 +9,7 @@ import type { AddressInfo } from "node:net";
 import type { UIMessage, UIMessageChunk } from "ai";
 import express from "express";
 import { eventSource } from "express-event-source";
-import { openBroker } from "./broker.js";
+import { lease, openBroker } from "./broker.js";
 import { model } from "./model.js";
 
 const broker = await openBroker();
@@ -54,7 +54,7 @@ app.post("/api/chat", express.json(), async (req, res, next) => {
       .at(-1)
       ?.parts.map((part) => (part.type === "text" ? part.text : ""))
       .join("") ?? "";
-  const run = await broker.produce(channel, ({ signal }) => chunks(channel, prompt, signal));
+  const run = await broker.produce(channel, ({ signal }) => chunks(channel, prompt, signal), { lease });
   if (run !== undefined) {
     active.set(id, channel);
     run.done.catch((error) => console.log("the model failed: %s", error)).finally(() => active.delete(id));

@@ -9,7 +9,7 @@ import type { AddressInfo } from "node:net";
 import type { MessageParam, RawMessageStreamEvent } from "@anthropic-ai/sdk/resources/messages";
 import express from "express";
 import { eventSource } from "express-event-source";
-import { openBroker } from "./broker.js";
+import { lease, openBroker } from "./broker.js";
 import { model } from "./model.js";
 
 const broker = await openBroker();
@@ -68,7 +68,7 @@ app.post("/v1/messages", express.json(), async (req, res, next) => {
   const { messages } = req.body as { messages: MessageParam[] };
   const channel = `answer:${id}`;
   const prompt = String(messages.at(-1)?.content);
-  const run = await broker.produce(channel, ({ signal }) => message(id, prompt, signal));
+  const run = await broker.produce(channel, ({ signal }) => message(id, prompt, signal), { lease });
   run?.done.catch((error) => console.log("the model failed: %s", error));
   await eventSource((_req, { signal }) => answerFromStart(channel, signal))(req, res, next);
 });

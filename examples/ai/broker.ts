@@ -5,7 +5,10 @@ import { createClient } from "redis";
 /** As many chunks as the longest answer may have, so that whoever comes late still finds its beginning. */
 const history = { maxEvents: 20_000 };
 
-/** With `REDIS_URL` an answer survives the process that writes it; without, it survives a reload of the page. */
+/** So many milliseconds after its process died an answer counts as lost: whoever waits for it is told, and can ask again. */
+export const lease = Number(process.env.LEASE ?? 15_000);
+
+/** With `REDIS_URL` an answer can be read and stopped in any process; without, it survives a reload of the page. */
 export async function openBroker(url = process.env.REDIS_URL): Promise<Broker> {
   if (url === undefined) return memoryBroker({ history });
   const client = createClient({ url });

@@ -168,12 +168,25 @@ export class ChannelProducer {
   /** Asks the store for as long as the lease lasts. */
   async #ask(question: () => Promise<Verdict>): Promise<Verdict> {
     try {
-      if (!this.#lease.isOver) return await this.#lease.ask(question);
+      if (!this.#lease.isOver) {
+        const verdict = await this.#lease.ask(question);
+        if (verdict === "lost" && !this.#lease.isOver) await this.#lease.ask(() => this.#tellThatForgotten());
+        return verdict;
+      }
     } catch (error) {
       if ((error as Partial<EventStreamError> | undefined)?.code !== "ERR_BROKER_UNAVAILABLE") throw error;
     }
     this.#lose();
     return "lost";
+  }
+
+  /**
+   * A store that calls it lost within its lease has forgotten it (a flush, a failover), and with it that anybody waits for a
+   * producer. So it claims the channel once more, only to say that it is lost; unless somebody else has it by now.
+   */
+  async #tellThatForgotten(): Promise<void> {
+    if (await this.#store.claim(this.#channel, this.#token, this.#settings.lease))
+      await this.#store.end(this.#channel, this.#token, lostEvent);
   }
 
   /** The lease is over by its own clock. Where the store does not know yet, it need not wait for that. */

@@ -10,7 +10,11 @@ export interface SharedStore {
   readonly other: Broker;
   /** Takes the store away from the producing broker, and from nobody else. */
   cut(): void | Promise<void>;
+  /** What the producing broker asks is done, but it gets no reply. Resolves with the first that it did not get. */
+  deafen(): Promise<void>;
   restore(): void | Promise<void>;
+  /** What a flush, or a failover to a replica that lagged, does to a channel. */
+  forget(channel: string): Promise<void>;
 }
 
 const lease = 1_000;
@@ -41,8 +45,8 @@ export function lostContract(share: (history?: HistoryOptions) => Promise<Shared
     return { source, gate, reason: heard.opened };
   }
 
-  const names = async (broker: Broker): Promise<unknown[]> => {
-    const events = await (await read(broker, "a", { from: "start" })).rest();
+  const names = async (broker: Broker, channel = "a"): Promise<unknown[]> => {
+    const events = await (await read(broker, channel, { from: "start" })).rest();
     return events.map(({ event, data }) => event ?? data);
   };
 
@@ -63,6 +67,17 @@ export function lostContract(share: (history?: HistoryOptions) => Promise<Shared
       expect(held.length).toBe(1);
       expect(await held[0]?.done).toBe("completed");
       expect(await names(other)).toEqual(["once"]);
+    });
+
+    it("have a producer whose claim was carried out, and the reply lost", async () => {
+      const store = await open();
+      await store.producing.produce("before", () => []);
+      const unheard = store.deafen();
+      const claiming = store.producing.produce("a", () => [{ data: "answer" }]);
+      await unheard;
+      await store.restore();
+      expect(await (await claiming)?.done).toBe("completed");
+      expect(await names(store.other)).toEqual(["answer"]);
     });
 
     it("stop each other's producers", async () => {
@@ -122,6 +137,44 @@ export function lostContract(share: (history?: HistoryOptions) => Promise<Shared
       expect(await run?.done).toBe("lost");
       expect(await names(store.other)).toEqual(["first", "lost"]);
     });
+  });
+
+  it("a lease that has run out is over for everybody, also where nobody has noticed", { timeout: 30_000 }, async () => {
+    const store = await open();
+    const { producing, other } = store;
+    const calls: Record<string, () => Promise<unknown>> = {
+      stop: () => other.stop("stop"),
+      produce: () => other.produce("produce", () => []),
+      publish: () => other.publish("publish", { data: "late" }).catch(({ code }) => code),
+      end: () => other.end("end"),
+    };
+    const runs = await Promise.all(
+      Object.keys(calls).map(async (channel) => {
+        const run = await producing.produce(channel, haltingSource().source, { lease });
+        await (await read(other, channel, { from: "start" })).take(1);
+        return run;
+      }),
+    );
+    await store.cut();
+    for (const run of runs) expect(await run?.done).toBe("lost");
+    // By the store's clock a lease ends a little later.
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const answers = await Promise.all(Object.values(calls).map((call) => call()));
+    expect(answers).toEqual([false, undefined, "ERR_CHANNEL_ENDED", undefined]);
+    for (const channel of Object.keys(calls)) expect(await names(other, channel)).toEqual(["first", "lost"]);
+  });
+
+  it("a producer that the store has forgotten is lost, and those who wait are told", { timeout: 30_000 }, async () => {
+    const { producing, other, forget } = await open();
+    const { source, reason } = haltingSource();
+    const run = await producing.produce("a", source, { lease });
+    const reader = await read(other, "a", { from: "start" });
+    await reader.take(1);
+    await forget("a");
+    expect(await run?.done).toBe("lost");
+    expect(await reason).toBe("lost");
+    expect((await reader.rest()).map(({ event }) => event)).toEqual(["gap", "lost"]);
+    expect((await names(other)).at(-1)).toBe("lost");
   });
 
   describe("a producer that is cut off for less than its lease", { timeout: 30_000 }, () => {

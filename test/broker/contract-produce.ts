@@ -125,6 +125,15 @@ export function produceContract(name: string, subject: ProducingSubject): void {
         expect(await words(broker, "a")).toEqual(["once"]);
       });
 
+      it("publishes what is large", async () => {
+        const broker = await open();
+        const data = "x".repeat(2_000_000);
+        expect(await (await begin(broker, () => [{ data: "before" }, { data }, { data: "after" }])).done).toBe(
+          "completed",
+        );
+        expect(await words(broker, "a")).toEqual(["before", data, "after"]);
+      });
+
       it("can claim a channel that has ordinary events, but none that has ended", async () => {
         const broker = await open();
         await broker.publish("a", { data: "question" });
@@ -318,6 +327,17 @@ export function produceContract(name: string, subject: ProducingSubject): void {
         gate.open();
         await until(() => yielded === 2);
         expect(await words(broker, "a")).toEqual([0]);
+      });
+
+      it("comes before the claim or after it, never between", async () => {
+        const broker = await open();
+        for (let n = 0; n < 10; n++) {
+          const claiming = broker.produce(`${n}`, endless().source);
+          const isTold = await broker.stop(`${n}`);
+          const run = await claiming;
+          expect(await broker.stop(`${n}`)).toBe(!isTold);
+          expect(await run?.done).toBe("stopped");
+        }
       });
 
       it("reaches a source that is always ready", async () => {

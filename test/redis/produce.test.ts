@@ -3,6 +3,7 @@ import { redisBroker } from "express-event-source/redis";
 import { afterAll, beforeAll, onTestFinished } from "vitest";
 import { produceContract } from "../broker/contract-produce.js";
 import { clients, type TestClient } from "./clients.js";
+import type { Client } from "./connected.js";
 import { describeWithRedis } from "./redis-server.js";
 import { TcpProxy } from "./tcp-proxy.js";
 
@@ -31,7 +32,13 @@ for (const name of ["node-redis", "ioredis 6"]) {
           producing: redisBroker({ client: cutOff.client, prefix, history, timeout: 300 }),
           other: redisBroker({ client: client.client, prefix, history }),
           cut: () => network.cut(),
-          restore: () => network.mend(),
+          deafen: () => network.deafen(),
+          restore() {
+            // What was swallowed is not made good on the same connection.
+            network.cut();
+            network.mend();
+          },
+          forget: (channel) => (client.client as unknown as Pick<Client, "del">).del(prefix + channel).then(() => {}),
         };
       },
     });

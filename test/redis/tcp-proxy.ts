@@ -43,6 +43,11 @@ export class TcpProxy {
     for (const socket of this.#sockets) socket.resetAndDestroy();
   }
 
+  /** Swallows every reply, until `mend`. Resolves with the first. */
+  deafen(): Promise<void> {
+    return new Promise((resolve) => (this.filter = () => resolve() as undefined));
+  }
+
   /** Nothing comes through any more, and nothing says so, until `mend`. */
   stall(): void {
     this.#state = "stalled";
@@ -50,6 +55,7 @@ export class TcpProxy {
 
   mend(): void {
     this.#state = "open";
+    this.filter = undefined;
     for (const go of this.#mended.splice(0)) go();
   }
 

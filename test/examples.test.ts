@@ -105,6 +105,17 @@ class Running {
     return { response, text, isCut };
   };
 
+  /**
+   * Requests a path, reads its first event and stays until `leave` is called. The body stays locked by its reader: fetch
+   * cancels a body that nobody reads as soon as its response has been garbage-collected.
+   */
+  readonly stay = async (path: string, init: RequestInit = {}) => {
+    const leave = new AbortController();
+    const { body } = await fetch(new URL(path, this.url), { ...init, signal: leave.signal });
+    await body?.getReader().read();
+    return { leave: () => leave.abort() };
+  };
+
   /** Requests a path and reads nothing. */
   readonly freeze = (path: string): Socket => {
     const { hostname, port } = new URL(this.url);
@@ -208,19 +219,20 @@ describe.concurrent("advanced", () => {
   });
 
   test("limits: one too many is told to come back later, and there is room again when one has left", async () => {
-    const { curl, url } = await start("advanced/limits.ts");
+    const { curl, stay } = await start("advanced/limits.ts");
     const headers = { "X-User": "ann" };
-    // Both are held: a response that nobody refers to is collected, and its connection closed.
-    const watching = [await fetch(new URL("/time", url), { headers }), await fetch(new URL("/time", url), { headers })];
+    const first = await stay("/time", { headers });
+    const second = await stay("/time", { headers });
     const { response, text } = await curl("/time", { headers });
     expect(response.status).toBe(200);
     expect(text).toMatch(/^retry: [12]\d{4}\n\n: too many streams\n\n$/);
     await prints("too many: user ann");
     expect((await curl("/time", { headers: { "X-User": "bob" }, enough: "\n\n" })).text).toContain("event: time");
-    await watching[0]?.body?.cancel();
+    await prints("streams left: 2");
+    first.leave();
     await prints("streams left: 1");
     expect((await curl("/time", { headers, enough: "\n\n" })).text).toContain("event: time");
-    await watching[1]?.body?.cancel();
+    second.leave();
     await prints("streams left: 0");
   });
 });

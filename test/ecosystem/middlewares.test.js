@@ -17,6 +17,8 @@ import helmet from "helmet";
 import moesif from "moesif-nodejs";
 import morgan from "morgan";
 import pinoHttp from "pino-http";
+import readmeConfig from "readmeio/dist/src/config/index.js";
+import readme from "readmeio";
 import winston from "winston";
 import { gate, listen, reader, routes } from "./scene.js";
 
@@ -32,6 +34,17 @@ function lines() {
     },
   });
   return { stream, written, arrived: arrived.opened };
+}
+
+/** A server that takes whatever a service's client sends to it. */
+async function sink() {
+  const server = createServer((req, res) => req.resume().on("end", () => res.writeHead(201).end("{}")));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    close: () => server.close().closeAllConnections(),
+  };
 }
 
 /** Each returns what to `use`, and what the middleware must have done once a client has left an endless stream. */
@@ -110,13 +123,26 @@ const middlewares = {
     ],
   }),
   "moesif-nodejs": async () => {
-    const sink = createServer((req, res) => req.resume().on("end", () => res.writeHead(201).end("{}")));
-    sink.listen(0, "127.0.0.1");
-    await once(sink, "listening");
-    const baseUri = `http://127.0.0.1:${sink.address().port}`;
+    const { url: baseUri, close } = await sink();
     return {
       use: [moesif({ applicationId: "x".repeat(64), baseUri, callback: () => {}, disableBatching: true })],
-      close: () => sink.close().closeAllConnections(),
+      close,
+    };
+  },
+  readmeio: async () => {
+    const { url, close } = await sink();
+    readmeConfig.host = url;
+    const group = { apiKey: "key", label: "a stranger", email: "stranger@example.com" };
+    return {
+      use: [
+        (req, res, next) => {
+          readme.log("key", req, res, group, { baseLogUrl: "https://docs.example.com", bufferLength: 1 });
+          next();
+        },
+      ],
+      headers: ({ headers }) =>
+        assert.match(headers.get("x-documentation-url"), /^https:\/\/docs\.example\.com\/logs\//),
+      close,
     };
   },
 };

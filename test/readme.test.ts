@@ -158,7 +158,7 @@ describe("what it says of the code", () => {
 
   test("the signatures are those of the library", { timeout: 120_000 }, () => {
     const { code } = sampleOf("signatures");
-    const types = [...new Set(code.match(/\b[A-Z]\w+/g))].filter(
+    const types = [...new Set(code.replaceAll(/\/\/.*/g, "").match(/\b[A-Z]\w+/g))].filter(
       (name) => !/^(RequestHandler|RedisBrokerOptions|PostgresBroker\w*)$/.test(name),
     );
     const names = [...code.matchAll(/declare function (\w+)/g)].map(([, name]) => name);
@@ -169,7 +169,7 @@ describe("what it says of the code", () => {
       import type { PostgresBroker, PostgresBrokerOptions } from "express-event-source/postgres";
       import * as library from "express-event-source";
       import { redisBroker as itsRedisBroker } from "express-event-source/redis";
-      import { postgresBroker as itsPostgresBroker } from "express-event-source/postgres";
+      import { postgresBroker as itsPostgresBroker, postgresSchema as itsPostgresSchema } from "express-event-source/postgres";
       ${code}
       ${names
         .map((name) => {
@@ -182,8 +182,26 @@ describe("what it says of the code", () => {
         .join("\n")}`;
     expect(problemsOf(new Map([["signatures", { code: check, isTyped: true }]]))).toBe("");
     expect(names.sort()).toEqual(
-      [...Object.keys(library).filter((name) => name !== "EventStreamError"), "redisBroker", "postgresBroker"].sort(),
+      [
+        ...Object.keys(library).filter((name) => name !== "EventStreamError"),
+        "redisBroker",
+        "postgresBroker",
+        "postgresSchema",
+      ].sort(),
     );
+  });
+
+  test("the methods of a broker are those of its interface, with these signatures", { timeout: 120_000 }, () => {
+    const { code } = sampleOf("broker");
+    const declared = /export interface Broker<[^]*?^}/m.exec(read("src/broker/broker.ts"))?.[0];
+    const methods = (text: string | undefined) => text?.match(/(?<=^ {2})\w+(?=[(<])/gm)?.sort();
+    expect(methods(code)).toEqual(methods(declared));
+    const check = `
+      import type { ProduceOptions, Production, PublishedEvent, ServerSentEvent, SubscribeOptions } from "express-event-source";
+      import { memoryBroker } from "express-event-source";
+      ${code.replace("interface Broker", "interface Shown")}
+      export const shown: Shown = memoryBroker();`;
+    expect(problemsOf(new Map([["broker", { code: check, isTyped: true }]]))).toBe("");
   });
 
   test("the types it names are those of the front door", () => {

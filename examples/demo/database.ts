@@ -11,8 +11,8 @@ export interface Postgres {
 let started: Promise<PGlite> | undefined;
 
 /**
- * Postgres, embedded in this process and kept in memory. There is one for the process, started when it is first needed,
- * for that takes a second or two. A restart of the demo's server leaves it alone, as it leaves any database.
+ * Postgres, embedded in this process and kept in memory. There is one for the process, because it takes a second or two to
+ * start. A restart of the demo's server leaves it alone, as it would leave any database.
  */
 export function openDatabase(): Promise<PGlite> {
   return (started ??= start());

@@ -5,7 +5,7 @@ import type { Writer } from "./writer.js";
 /** What the server hands to each panel. */
 export interface PanelTools {
   readonly broker: Broker;
-  /** Starts Postgres the first time. */
+  /** Orders and answers are kept there. */
   readonly postgres: () => Promise<Postgres>;
   /** Writes the answers, in a process of its own. */
   readonly writer: Writer;

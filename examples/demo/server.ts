@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import express, { type ErrorRequestHandler } from "express";
 import { Backstage } from "./backstage.js";
 import { openBroker } from "./broker.js";
-import { openPostgres, type Postgres } from "./database.js";
+import { openDatabase, openPostgres, type Postgres } from "./database.js";
 import { page } from "./page.js";
 import type { PanelTools } from "./panel.js";
 import { answerPanel } from "./panels/answer.js";
@@ -125,6 +125,8 @@ async function startRun({ port, host, print, restart, writer }: RunOptions) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const port = Number(process.env.PORT ?? 3000);
+  // While it starts nothing else runs in this process, so it does that before anybody watches a stream.
+  await openDatabase();
   const demo = await startDemo({ port, host: process.env.HOST ?? "127.0.0.1" }).catch((error) => {
     console.error(error.code === "EADDRINUSE" ? `Port ${port} is taken; PORT=8080 npm start takes another.` : error);
     process.exit(1);

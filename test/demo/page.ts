@@ -1,5 +1,6 @@
 /// <reference lib="dom" />
 import { readFile } from "node:fs/promises";
+import axe from "axe-core";
 import { test } from "vitest";
 import { patiently, textOf, type Visitor } from "./visit.js";
 
@@ -82,6 +83,26 @@ export function pageTests(visit: Visitor): void {
     );
     expect(nameless).toEqual([]);
   });
+
+  test.for(["light", "dark"] as const)(
+    "has nothing that axe objects to, in %s colours",
+    async (colorScheme, context) => {
+      const { page, check } = await visit(context, { colorScheme });
+      await page.click("#answer [data-toggle]");
+      await page.waitForSelector("#answer[data-state=open]");
+      await page.click("#answer [data-kill]");
+      await page.click("#orders [data-toggle]");
+      for (const summary of await page.$$("summary")) await summary.click();
+      await page.waitForSelector("#answer[data-state=lost]");
+      await page.evaluate(axe.source);
+      const { violations } = await page.evaluate(() => (window as unknown as { axe: typeof axe }).axe.run());
+      const found = violations.flatMap(({ id, nodes }) =>
+        nodes.map((node) => `${id}: ${node.html} ${node.failureSummary}`),
+      );
+      context.expect(found).toEqual([]);
+      check();
+    },
+  );
 
   test.for(["light", "dark"] as const)("fits on a phone in %s colours", async (colorScheme, context) => {
     const { expect } = context;

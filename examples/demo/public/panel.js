@@ -18,7 +18,9 @@ export class Panel {
     const parts = document.getElementById("panel-parts").content.cloneNode(true);
     this.#state = section.querySelector(".state");
     this.wire = new Wire(parts.querySelector(".wire pre"));
-    parts.querySelector(".wire pre").setAttribute("aria-label", `${section.querySelector("h2").textContent}: the wire`);
+    const title = section.querySelector("h2").textContent;
+    parts.querySelector(".wire pre").setAttribute("aria-label", `${title}: the wire`);
+    parts.querySelector(".code pre").setAttribute("aria-label", `${title}: source text`);
     section.querySelector(".views").append(parts.querySelector(".wire"));
     this.#showCodeIn(parts.querySelector(".code"));
     section.append(parts);

@@ -37,9 +37,11 @@ export function answer(panel) {
       },
       done: () => (isWhole = true),
       lost: () => {
-        const after =
-          killedAt === undefined ? "" : ` ${((performance.now() - killedAt) / 1_000).toFixed(1)} s after its death`;
-        end("lost", `. Nobody writes it any more: the server says “lost”${after}, and ends the stream.`);
+        const seconds = (performance.now() - killedAt) / 1_000;
+        end(
+          "lost",
+          `, then “lost”${killedAt === undefined ? "" : `, ${seconds.toFixed(1)} s after the process died`}.`,
+        );
       },
       failed: () => end("ended", ". The model failed."),
       gap: () => end("ended", ". The server does not have the rest any more."),
@@ -50,7 +52,7 @@ export function answer(panel) {
 
   panel.onToggle(async () => {
     panel.state = "connecting";
-    verdict.textContent = "The first answer has Postgres and the writing process started, which takes some seconds.";
+    verdict.textContent = "The process that writes answers is being started where there is none.";
     try {
       const response = await post("/answer", { prompt: panel.find("input").value });
       const { id } = await response.json();
@@ -69,7 +71,7 @@ export function answer(panel) {
     const response = await fetch("/answer/kill", { method: "POST" });
     const { pid } = await response.json();
     killedAt = performance.now();
-    judge(`. Process ${pid} is dead, and has told nobody. Its lease lasts 2 s; then the server knows.`);
+    judge(`. Process ${pid} is dead and has told nobody. When its lease of 2 s is over the server knows.`);
   });
 
   const [, id] = /^#answer=([\w.-]+)$/.exec(location.hash) ?? [];

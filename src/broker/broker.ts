@@ -1,4 +1,4 @@
-import type { PublishableEvent } from "../format/compile-time-checks.js";
+import type { PublishableEvent, PublishableEvents } from "../format/compile-time-checks.js";
 import type { ServerSentEvent } from "../format/event.js";
 
 /** How much of a channel is kept for clients that come back. */
@@ -128,7 +128,7 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
    * Where the source fails, or an event is refused, it rejects and does not end the channel: publish
    * what the subscribers should know, and `end` it.
    */
-  publishAll(channel: string, source: AsyncIterable<E> | Iterable<E>): Promise<void>;
+  publishAll<T extends E>(channel: string, source: PublishableEvents<T>): Promise<void>;
 
   /**
    * Marks a channel as finished: subscriptions end after its last event, later ones replay and end,
@@ -170,9 +170,9 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
    * @throws {EventStreamError} (as a rejection) `ERR_INVALID_CHANNEL`, `ERR_INVALID_SOURCE`, `ERR_INVALID_OPTION`,
    *   `ERR_BROKER_CLOSED`, `ERR_BROKER_UNAVAILABLE`
    */
-  produce(
+  produce<T extends E>(
     channel: string,
-    source: (producer: Producer) => AsyncIterable<E> | Iterable<E> | PromiseLike<AsyncIterable<E> | Iterable<E>>,
+    source: (producer: Producer) => PublishableEvents<T> | PromiseLike<PublishableEvents<T>>,
     options?: ProduceOptions<E>,
   ): Promise<Production | undefined>;
 

@@ -34,7 +34,12 @@ export type StreamableItem<Item> = Item extends Plain
       : EventOnly<Item, StreamRemedy>
     : `Not an event: ${StreamRemedy}`;
 
-/** What an event must be assignable to that is published. */
+/** What a published event must be assignable to. */
 export type PublishableEvent<E> = EventOnly<E, "put your payload in data"> & {
   readonly id?: "The broker gives the ids: leave id out" | undefined;
 };
+
+/** The same for events that come one by one. A generator that is declared to yield any event is let pass: it is checked at run time. */
+export type PublishableEvents<E> =
+  | (AsyncIterable<E> & AsyncIterable<ServerSentEvent extends E ? E : PublishableEvent<E>>)
+  | (Iterable<E> & Iterable<ServerSentEvent extends E ? E : PublishableEvent<E>>);

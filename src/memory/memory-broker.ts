@@ -30,12 +30,6 @@ export interface MemoryBrokerOptions {
   readonly history?: HistoryOptions | undefined;
 }
 
-/** How a `memoryBroker` is made. */
-export interface MemoryBrokerOptions {
-  /** How much of each channel is kept. */
-  readonly history?: HistoryOptions | undefined;
-}
-
 /**
  * A broker for one process: its channels live in memory and go with it. A client that comes back
  * after a restart gets a `gap`, and what was published since.
@@ -68,7 +62,7 @@ class MemoryBroker<E extends ServerSentEvent> implements Broker<E> {
     return logs.append(channel, parts);
   }
 
-  publishAll(channel: string, source: AsyncIterable<E> | Iterable<E>): Promise<void> {
+  publishAll(channel: string, source: unknown): Promise<void> {
     return publishAll(this, channel, source);
   }
 

@@ -19,6 +19,7 @@ import { Producers } from "../broker/producers.js";
 import { publishAll } from "../broker/publish-all.js";
 import { encodeForPublishing, withId } from "../broker/published-event.js";
 import { Subscription, type SubscriptionHost } from "../broker/subscription.js";
+import type { PublishableEvent } from "../format/compile-time-checks.js";
 import type { ServerSentEvent } from "../format/event.js";
 import { announce } from "../runtime/diagnostics.js";
 import { ChannelClaims } from "./claims.js";
@@ -42,7 +43,7 @@ export interface TransactionOptions {
 
 /** A broker whose events can be part of the application's own transactions. */
 export interface PostgresBroker<E extends ServerSentEvent = ServerSentEvent> extends Broker<E> {
-  publish(channel: string, event: E): Promise<string>;
+  publish<T extends E>(channel: string, event: (T | E) & PublishableEvent<T>): Promise<string>;
   /**
    * Publishes in the application's transaction: the event exists if and only if that commits. It takes its place among the
    * channel's events soon after, so there is no id yet. Outside a transaction it is committed at once.
@@ -50,7 +51,11 @@ export interface PostgresBroker<E extends ServerSentEvent = ServerSentEvent> ext
    * @throws {EventStreamError} (as a rejection) as `publish` does; after `ERR_CHANNEL_ENDED` the transaction is usable.
    *   The transaction's own errors come as they are.
    */
-  publish(channel: string, event: E, options: TransactionOptions): Promise<void>;
+  publish<T extends E>(
+    channel: string,
+    event: (T | E) & PublishableEvent<T>,
+    options: TransactionOptions,
+  ): Promise<void>;
   /** Ends the channel; with `{ client }` if and only if the transaction commits. */
   end(channel: string, options?: TransactionOptions): Promise<void>;
   /**
@@ -130,7 +135,7 @@ class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, Subs
     return id;
   }
 
-  publishAll(channel: string, source: AsyncIterable<E> | Iterable<E>): Promise<void> {
+  publishAll(channel: string, source: unknown): Promise<void> {
     return publishAll(this, channel, source);
   }
 

@@ -81,7 +81,7 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionH
     return this.#outbox.append(key, parts);
   }
 
-  publishAll(channel: string, source: AsyncIterable<E> | Iterable<E>): Promise<void> {
+  publishAll(channel: string, source: unknown): Promise<void> {
     return publishAll(this, channel, source);
   }
 

@@ -97,6 +97,27 @@ export function endsContract(subject: Subject): void {
       expect(dataOf(await everything)).toEqual([0, 1, "sorry"]);
     });
 
+    it("lets the event loop go on while its source is always ready", async () => {
+      const broker = await open();
+      let isOver = false;
+      setTimeout(() => (isOver = true));
+      function* untilTheTimerFires() {
+        while (!isOver) yield { data: "again" };
+      }
+      await broker.publishAll("a", untilTheTimerFires());
+      expect(isOver).toBe(true);
+    });
+
+    it("says what it needs where the source is something else", async () => {
+      const broker = await open();
+      for (const source of [undefined, null, 5, "text", numbers, Promise.resolve([])] as unknown as Iterable<never>[]) {
+        await expect(broker.publishAll("a", source)).rejects.toMatchObject({
+          code: "ERR_INVALID_SOURCE",
+          message: expect.stringContaining("publishAll needs an iterable or an async iterable of events"),
+        });
+      }
+    });
+
     it("lets its source go when an event is refused", async () => {
       const broker = await open();
       const letGo = vi.fn();

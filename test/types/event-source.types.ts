@@ -16,6 +16,7 @@ import {
   type PublishedEvent,
   type ServerSentEvent,
 } from "express-event-source";
+import type { PostgresBroker, TransactionOptions } from "express-event-source/postgres";
 
 /** Compiles only where both types are the same one; `any` is the same as `any` alone. */
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -324,3 +325,50 @@ void typed.publish("prices", more);
 void typed.publish("prices", { event: "halt", data: 5 });
 // @ts-expect-error none of its events
 void typed.publish("prices", { event: "other", data: 5 });
+
+void typed.publishAll("prices", [{ event: "halt", data: "" }]);
+void typed.publishAll("prices", [priceOrHalt]);
+void typed.produce("prices", async function* ({ signal }) {
+  same<typeof signal, AbortSignal>(true);
+  yield { event: "price", data: 5 };
+  yield { event: "halt", data: "" };
+});
+// A generator that may yield any event is checked at run time.
+declare function anyEvents(): AsyncGenerator<ServerSentEvent>;
+void broker.publishAll("prices", anyEvents());
+void broker.produce("prices", async () => anyEvents());
+// @ts-expect-error a row is no event
+void broker.publishAll("prices", [row]);
+// @ts-expect-error the broker gives the ids
+void broker.publishAll("prices", [{ id: 1, data: row }]);
+void broker.produce(
+  "prices",
+  // @ts-expect-error a row is no event
+  async function* () {
+    yield row;
+  },
+);
+void broker.produce(
+  "prices",
+  // @ts-expect-error no browser dispatches it
+  function* () {
+    yield { event: "halt" };
+  },
+);
+void typed.produce(
+  "prices",
+  // @ts-expect-error another event's data
+  function* () {
+    yield { event: "halt" as const, data: 5 };
+  },
+);
+
+declare const postgres: PostgresBroker;
+declare const client: TransactionOptions["client"];
+same<ReturnType<typeof postgres.migrate>, Promise<void>>(true);
+void postgres.publish("prices", priceOrHalt).then((id: string) => id);
+void postgres.publish("prices", { data: 1 }, { client }).then((nothing: void) => nothing);
+// @ts-expect-error a row is no event
+void postgres.publish("prices", row);
+// @ts-expect-error a row is no event in a transaction either
+void postgres.publish("prices", row, { client });

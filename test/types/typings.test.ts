@@ -20,7 +20,11 @@ function compile(paths: Record<string, string[]>, lines?: string): { complaints:
     strict: true,
     skipLibCheck: true,
     noEmit: true,
-    paths: { "express-event-source": [`${root}src/index.ts`], ...paths },
+    paths: {
+      "express-event-source": [`${root}src/index.ts`],
+      "express-event-source/postgres": [`${root}src/postgres.ts`],
+      ...paths,
+    },
   };
   const host = ts.createCompilerHost(options);
   const parse = host.getSourceFile.bind(host);

@@ -110,6 +110,26 @@ describeWithRedis("with a network that fails", (redis) => {
     expect(dataOf(await second)).toEqual([1]);
   });
 
+  it.each(names)("reads what it missed when Redis cuts %s for reading its messages too slowly", async (name) => {
+    await direct.configSet("client-output-buffer-limit", "pubsub 1mb 0 0");
+    onTestFinished(async () => void (await direct.configSet("client-output-buffer-limit", "pubsub 32mb 8mb 60")));
+    const { broker, publisher } = await open(name, 20_000);
+    const reader = await read(broker, "slow");
+    const first = reader.take(1);
+    await publisher.publish("slow", { data: "first" });
+    await first;
+    const listeners = () => direct.sendCommand(["CLIENT", "LIST", "TYPE", "pubsub"]);
+    await vi.waitFor(async () => expect(await listeners()).toContain("cmd="), 10_000);
+    network.stall();
+    const all = reader.take(1500);
+    // The system holds some of it for Redis: more than a socket's buffers take has to be published.
+    const text = (n: number) => `${n} `.padEnd(16_000, "x");
+    await Promise.all(Array.from({ length: 1500 }, (_, n) => publisher.publish("slow", { data: text(n) })));
+    await vi.waitFor(async () => expect(await listeners()).not.toContain("cmd="), 10_000);
+    network.mend();
+    expect(dataOf(await all)).toEqual(Array.from({ length: 1500 }, (_, n) => text(n)));
+  });
+
   it("believes no reply that belongs to another command", async () => {
     const { broker, publisher, prefix } = await open("node-redis");
     await publisher.publish("mine", { data: "mine" });

@@ -3,12 +3,12 @@ import { readFileSync } from "node:fs";
 import express from "express";
 import { eventSource } from "express-event-source";
 import { redisBroker } from "express-event-source/redis";
-import { createClient } from "redis";
+import { connectRedis } from "./redis.js";
 
 const { PORT, REDIS_URL } = process.env;
-const client = createClient({ url: REDIS_URL as string });
-client.on("error", (error: Error) => console.log("process %d: Redis: %s", process.pid, error.message));
-await client.connect();
+const client = await connectRedis(REDIS_URL as string, (error) =>
+  console.log("process %d: Redis: %s", process.pid, error.message),
+);
 const broker = redisBroker({ client, prefix: "cluster-example:" });
 const app = express();
 const page = readFileSync(new URL("page.html", import.meta.url), "utf8");

@@ -2,6 +2,7 @@
 // and crash the process that serves one of them: nothing is missing, nothing comes twice.
 //
 //     npx tsx examples/cluster/start.ts
+//     REDIS=cluster npx tsx examples/cluster/start.ts     # on a Redis Cluster of three masters
 //     curl -N http://localhost:3000/numbers
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -11,10 +12,11 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { redisBroker } from "express-event-source/redis";
-import { createClient } from "redis";
+import { connectRedis, createRedisCluster, isCluster, serverArguments } from "./redis.js";
 
-// The front, the three processes, Redis: 3000, 3001 to 3003, 3004.
+// nginx, the three processes, Redis: 3000, 3001 to 3003, 3004 (and, in a cluster, 3005 and 3006).
 const port = Number(process.env.PORT ?? 3000);
+const redisPorts = isCluster ? [port + 4, port + 5, port + 6] : [port + 4];
 const redisUrl = process.env.REDIS_URL ?? `redis://127.0.0.1:${port + 4}`;
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
 const directory = mkdtempSync(join(tmpdir(), "cluster-example-"));
@@ -54,27 +56,14 @@ async function stop(): Promise<void> {
 process.once("SIGINT", () => void stop()).once("SIGTERM", () => void stop());
 
 if (process.env.REDIS_URL === undefined) {
-  // A crash of Redis itself loses nothing either, with an append-only file that is written before the reply.
-  start("redis-server", [
-    "--port",
-    String(port + 4),
-    "--bind",
-    "127.0.0.1",
-    "--logfile",
-    "redis.log",
-    "--dir",
-    directory,
-    "--save",
-    "",
-    "--appendonly",
-    "yes",
-    "--appendfsync",
-    "always",
-  ]);
+  for (const redisPort of redisPorts) {
+    const redisDirectory = join(directory, String(redisPort));
+    mkdirSync(redisDirectory);
+    start("redis-server", serverArguments(redisPort, redisDirectory));
+  }
+  if (isCluster) await createRedisCluster(redisPorts);
 }
-const client = createClient({ url: redisUrl });
-client.on("error", () => {});
-await client.connect();
+const client = await connectRedis(redisUrl, () => {});
 
 for (const n of [1, 2, 3]) startApp(port + n);
 
@@ -96,7 +85,7 @@ start("nginx", [
 ]);
 console.log("http://localhost:%d/", port);
 
-// Whoever publishes is a process of its own: those that serve come and go.
+// A process of its own publishes: those that serve come and go.
 const broker = redisBroker({ client, prefix: "cluster-example:" });
 for (let number = 1; !isStopping; number++) {
   await broker

@@ -1,25 +1,17 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 import { EventSource } from "eventsource";
 import { expect, it, onTestFinished } from "vitest";
 import { describeWith } from "../support/installed.js";
+import { isFree } from "./redis-server.js";
 
-/** The first of five ports in a row that nobody listens on. */
+/** The first of seven ports in a row that are free. A node of a Redis Cluster listens 10,000 above its port as well. */
 async function freePorts(): Promise<number> {
   for (;;) {
-    const first = 20_000 + Math.floor(Math.random() * 10_000);
-    const taken = await Promise.all(
-      [0, 1, 2, 3, 4].map(
-        (n) =>
-          new Promise<boolean>((resolve) => {
-            const socket = connect(first + n, "127.0.0.1", () => resolve(true)).once("error", () => resolve(false));
-            socket.once("connect", () => socket.destroy());
-          }),
-      ),
-    );
-    if (!taken.includes(true)) return first;
+    const first = 20_000 + Math.floor(Math.random() * 2_700);
+    const ports = [0, 1, 2, 3, 4, 5, 6].flatMap((n) => (n < 4 ? [first + n] : [first + n, first + n + 10_000]));
+    if (!(await Promise.all(ports.map(isFree))).includes(false)) return first;
   }
 }
 
@@ -29,12 +21,15 @@ async function prints(child: ChildProcess, text: RegExp, count: number): Promise
   while ((printed.match(text) ?? []).length < count) await once(child.stdout as NodeJS.ReadableStream, "data");
 }
 
-describeWith(["redis-server", "nginx"], "the cluster example", () => {
-  it("loses nothing where the process behind a tab crashes", { timeout: 60_000 }, async () => {
+describeWith(["redis-server", "redis-cli", "nginx"], "the cluster example", () => {
+  it.each([
+    ["one server", undefined],
+    ["a Redis Cluster", "cluster"],
+  ])("on %s loses nothing where the process behind a tab crashes", { timeout: 60_000 }, async (_name, redis) => {
     const port = await freePorts();
     const start = fileURLToPath(new URL("../../examples/cluster/start.ts", import.meta.url));
     const child = spawn(process.execPath, ["--import", "tsx", start], {
-      env: { ...process.env, PORT: String(port), REDIS_URL: undefined },
+      env: { ...process.env, PORT: String(port), REDIS: redis, REDIS_URL: undefined },
       stdio: ["ignore", "pipe", "inherit"],
     });
     onTestFinished(async () => {

@@ -108,3 +108,8 @@ export interface Position {
 export function isUnbroken({ id, confirmed }: Position, time: number, timeToLive: number): boolean {
   return time < confirmed + timeToLive && (id === origin || time >= timeOf(id) + timeToLive);
 }
+
+/** Whether the entry `id`, whose predecessor is `after`, is the next one after a position. */
+export function isNext(after: string, position: Position, id: string, timeToLive: number): boolean {
+  return after === origin ? isUnbroken(position, timeOf(id), timeToLive) : after === position.id;
+}

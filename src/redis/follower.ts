@@ -3,7 +3,7 @@ import { Bells } from "./bells.js";
 import type { Redis } from "./client.js";
 import type { Place, Tails } from "./cursor.js";
 import { Leases } from "./leases.js";
-import { compareIds, type Position } from "./entry.js";
+import { compareIds, isNext, type Position } from "./entry.js";
 import { deniedBell, unavailable } from "./failure.js";
 import { entryOf, readMessage } from "./message.js";
 import type { Store } from "./store.js";
@@ -79,7 +79,7 @@ export class Follower implements Tails, TailOwner {
   }
 
   follows(after: string, position: Position, id: string): boolean {
-    return this.#store.follows(after, position, id);
+    return isNext(after, position, id, this.#store.timeToLive);
   }
 
   isStale({ at }: Place): boolean {

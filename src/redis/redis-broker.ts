@@ -28,6 +28,7 @@ import { compareIds, type EventEntry, origin, type Position } from "./entry.js";
 import { within } from "./failure.js";
 import { Follower } from "./follower.js";
 import type { Keeping } from "./keeping.js";
+import { Locator } from "./locator.js";
 import { checkOptions, type RedisBrokerOptions } from "./options.js";
 import { Outbox } from "./outbox.js";
 import { Reads } from "./reads.js";
@@ -46,7 +47,7 @@ export function redisBroker<E extends ServerSentEvent = ServerSentEvent>(options
 
 class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionHost<EventEntry, TailCursor> {
   readonly #reads: Reads;
-  readonly #store: Store;
+  readonly #locator: Locator;
   readonly #follower: Follower;
   readonly #outbox: Outbox;
   readonly #producers: Producers<E>;
@@ -58,14 +59,15 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionH
   #state: "open" | "closing" | "closed" = "open";
 
   constructor(redis: Redis, keeping: Keeping) {
-    const { prefix, timeout, ring, history, timeToLive } = keeping;
+    const { prefix, timeout, ring } = keeping;
     this.#prefix = prefix;
     this.#timeout = timeout;
     this.#reads = new Reads(redis, timeout);
-    this.#store = new Store(redis, this.#reads, timeout, history, timeToLive);
+    this.#locator = new Locator(redis, keeping);
+    const store = new Store(redis, this.#reads, keeping);
     const claims = new Claims(redis, keeping, (channel, _token, wake) => this.#watch(channel, wake));
     const listening = { prefix, timeout, isSharded: ring === "SPUBLISH" };
-    this.#follower = new Follower(redis, this.#store, listening, (key) => claims.expire(key.slice(prefix.length)));
+    this.#follower = new Follower(redis, store, listening, (key) => claims.expire(key.slice(prefix.length)));
     this.#outbox = new Outbox(redis, keeping);
     this.#producers = new Producers(claims);
   }
@@ -169,7 +171,7 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionH
     // Most clients that come back missed little: what they want is here.
     if (position !== undefined && position.id !== origin && this.#follower.find(key)?.has(position.id) === true)
       return { place: { key, position, isOver: false, last: position, at }, isKnown: true };
-    const location = await this.#store.locate(key, position ?? { id: origin, confirmed: 0 });
+    const location = await this.#locator.locate(key, position ?? { id: origin, confirmed: 0 });
     const { last, start, hasEnded, hasMore, isCut } = location;
     if (lastEventId === undefined && from === "now")
       return { place: { key, position: last, isOver: hasEnded, last, at }, isKnown: true };

@@ -1,0 +1,141 @@
+import type { History } from "../broker/checks.js";
+import type { Redis } from "./client.js";
+import { isId, isNext, isUnbroken, origin, type Position, timeOf } from "./entry.js";
+import { explain, within } from "./failure.js";
+import type { Keeping } from "./keeping.js";
+import { ask } from "./question.js";
+import { locate } from "./reading-scripts.js";
+
+/** How far the clock of the server that gave an ID may have been ahead of this server's, in milliseconds. */
+const clockSlack = 60_000;
+
+/** How many channels one question names. */
+const batchSize = 128;
+
+/** Where a channel stands, as seen from a position. */
+export interface Location {
+  /** After the newest entry: what comes from now on comes after it. */
+  readonly last: Position;
+  /** Before the oldest entry that is held. */
+  readonly start: Position;
+  /** Whether nothing is missing between the position and what is held. */
+  readonly isKnown: boolean;
+  readonly hasEnded: boolean;
+  /** Whether an event is held after the position; where that is not known, any event. */
+  readonly hasMore: boolean;
+  /** Whether it has had a producer, and its beginning is not there any more. */
+  readonly isCut: boolean;
+}
+
+/** One position that waits for its location. */
+interface Asking {
+  readonly key: string;
+  readonly position: Position;
+  readonly promise: Promise<Location>;
+  readonly resolve: (location: Location) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+function withResolvers<T>(): {
+  promise: Promise<T>;
+  resolve: (value: T) => void;
+  reject: (error: unknown) => void;
+} {
+  let [resolve, reject] = [(_value: T): void => {}, (_error: unknown): void => {}];
+  const promise = new Promise<T>((...settle) => ([resolve, reject] = settle));
+  return { promise, resolve, reject };
+}
+
+/** Finds where channels stand: what many subscriptions ask in the same turn goes to Redis in few commands. */
+export class Locator {
+  readonly #redis: Redis;
+  readonly #timeout: number;
+  readonly #history: History;
+  readonly #timeToLive: number;
+  readonly #asking = new Map<string, Asking>();
+
+  constructor(redis: Redis, { timeout, history, timeToLive }: Keeping) {
+    this.#redis = redis;
+    this.#timeout = timeout;
+    this.#history = history;
+    this.#timeToLive = timeToLive;
+  }
+
+  /** The same question, asked many times in one turn of the event loop, goes to Redis once; different ones go in batches. */
+  locate(key: string, position: Position): Promise<Location> {
+    const question = `${position.id} ${position.confirmed} ${key}`;
+    let asking = this.#asking.get(question);
+    if (asking === undefined) {
+      const { promise, resolve, reject } = withResolvers<Location>();
+      asking = { key, position, promise, resolve, reject };
+      if (this.#asking.size === 0) setImmediate(() => this.#send());
+      this.#asking.set(question, asking);
+    }
+    return asking.promise;
+  }
+
+  /** Sends one batch a turn, so that thousands do not hold up the event loop. */
+  #send(): void {
+    const batch: Asking[] = [];
+    for (const [question, asking] of this.#asking) {
+      if (batch.length === batchSize) break;
+      this.#asking.delete(question);
+      batch.push(asking);
+    }
+    if (this.#asking.size > 0) setImmediate(() => this.#send());
+    // In a cluster each key may have a master of its own.
+    if (this.#redis.isCluster) for (const asking of batch) void this.#ask([asking]);
+    else void this.#ask(batch);
+  }
+
+  async #ask(batch: readonly Asking[]): Promise<void> {
+    const keys = batch.map(({ key }) => key);
+    const args = [String(this.#history.maxAge), ...batch.map(({ position }) => position.id)];
+    const send = (command: readonly string[]) => this.#redis.send(keys[0] as string, command, this.#timeout);
+    try {
+      const { now, rest } = await within(this.#timeout, ask(send, { script: locate, keys, args }));
+      for (const [index, { position, resolve, reject }] of batch.entries()) {
+        const row = rest[index] as string[];
+        if (row.length === 1) reject(explain(new Error(row[0])));
+        else resolve(this.#location(row, position, now));
+      }
+    } catch (error) {
+      for (const { reject } of batch) reject(error);
+    }
+  }
+
+  #location(row: readonly string[], position: Position, now: number): Location {
+    const { maxAge } = this.#history;
+    const [last, second, ended, following, after, oldest, beforeOldest, produced] = row as [
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+    ];
+    const isHeld = (id: string) => id !== "" && timeOf(id) >= now - maxAge;
+    const isMark = (id: string) => ended !== "" && id === last;
+    const isKnown =
+      position.confirmed <= now + clockSlack &&
+      (following !== ""
+        ? (isMark(following) || isHeld(following)) && isNext(after, position, following, this.#timeToLive)
+        : last !== ""
+          ? position.id === last
+          : isUnbroken(position, now, this.#timeToLive));
+    const newest = ended === "" ? last : second;
+    const hasMore = isHeld(newest) && (!isKnown || (following !== "" && !isMark(following)));
+    const end = { id: last === "" ? origin : last, confirmed: now };
+    // A foreign entry may say anything, and will be refused when it is read.
+    const start =
+      oldest === ""
+        ? end
+        : isId(beforeOldest)
+          ? { id: beforeOldest, confirmed: timeOf(beforeOldest) }
+          : { id: origin, confirmed: timeOf(oldest) - 1 };
+    const isTrimmed = oldest === "" ? last !== "" : beforeOldest !== origin;
+    return { last: end, start, isKnown, hasEnded: ended !== "", hasMore, isCut: produced !== "" && isTrimmed };
+  }
+}

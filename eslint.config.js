@@ -70,7 +70,11 @@ export default defineConfig(
     },
   },
   {
-    files: ["examples/demo/public/**/*.js"],
+    files: ["examples/**/*.cjs"],
+    languageOptions: { globals: { console: "readonly", process: "readonly" } },
+  },
+  {
+    files: ["examples/demo/public/**/*.js", "examples/pages/*.js"],
     languageOptions: {
       globals: Object.fromEntries(
         [

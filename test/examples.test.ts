@@ -2,16 +2,20 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import type { Server as HttpServer } from "node:http";
+import { createRequire } from "node:module";
 import { connect, Server, type Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import { format } from "node:util";
+import { compileFunction } from "node:vm";
+import * as library from "express-event-source";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { problemsOf } from "./support/samples.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folders = ["basic", "advanced", "push", "faults", "broker", "metrics", "pages"];
 const files = folders.flatMap((folder) =>
   readdirSync(`${root}examples/${folder}`)
-    .filter((file) => file.endsWith(".ts"))
+    .filter((file) => /\.(?:ts|cjs)$/.test(file))
     .map((file) => `${folder}/${file}`),
 );
 
@@ -72,11 +76,20 @@ let started: Promise<unknown> = Promise.resolve();
 function start(file: string): Promise<Running> {
   const running = started.then(async () => {
     const from = output.length;
-    await import(/* @vite-ignore */ `../examples/${file}`);
+    if (file.endsWith(".cjs")) runWithExpress4(file);
+    else await import(/* @vite-ignore */ `../examples/${file}`);
     return new Running(await output.until(/http:\S+/, from));
   });
   started = running;
   return running;
+}
+
+/** Runs a CommonJS example; what it requires as Express is Express 4. */
+function runWithExpress4(file: string): void {
+  const load = createRequire(import.meta.url);
+  const modules: Record<string, unknown> = { express: load("express4"), "express-event-source": library };
+  const require = (name: string) => modules[name] ?? load(name);
+  compileFunction(readFileSync(`${root}examples/${file}`, "utf8"), ["require"])(require);
 }
 
 /** A running example, seen from outside. */
@@ -106,14 +119,18 @@ class Running {
   };
 
   /**
-   * Requests a path, reads its first event and stays until `leave` is called. The body stays locked by its reader: fetch
+   * Requests a path, reads its first event and stays until `leave` is called, or to the `end`. The body stays locked by its reader: fetch
    * cancels a body that nobody reads as soon as its response has been garbage-collected.
    */
   readonly stay = async (path: string, init: RequestInit = {}) => {
     const leave = new AbortController();
     const { body } = await fetch(new URL(path, this.url), { ...init, signal: leave.signal });
-    await body?.getReader().read();
-    return { leave: () => leave.abort() };
+    const reader = body?.getReader();
+    await reader?.read();
+    const end = async () => {
+      while ((await reader?.read())?.done === false);
+    };
+    return { leave: () => leave.abort(), end };
   };
 
   /** Requests a path and reads nothing. */
@@ -165,6 +182,17 @@ describe.concurrent("basic", () => {
     expect((await curl("/jobs/done", { headers })).response.status).toBe(204);
     expect((await curl("/jobs/running", { headers })).text).toContain('event: progress\ndata: {"percent":100}\n\n');
     expect((await curl("/jobs/running", { headers })).response.status).toBe(204);
+  });
+});
+
+describe.concurrent("basic, in CommonJS with Express 4", () => {
+  test("streams, and passes on the errors of an async handler", async () => {
+    const { curl } = await start("basic/commonjs.cjs");
+    expect((await curl("/numbers")).text).toBe(
+      'id: 1\ndata: {"n":1}\n\nid: 2\ndata: {"n":2}\n\nid: 3\ndata: {"n":3}\n\n',
+    );
+    expect((await curl("/orders/7")).text).toBe("data: received\n\ndata: packed\n\ndata: sent\n\n");
+    expect((await curl("/orders/8")).response.status).toBe(404);
   });
 });
 
@@ -384,4 +412,73 @@ describe.concurrent("pages", () => {
     expect((await watched).text).not.toContain('"percent":100');
     await prints("the job is stopped");
   });
+
+  test("notifications: for the user of the session, in all of its pages, until it logs out", async () => {
+    const { curl, stay } = await start("pages/notifications.ts");
+    expect((await curl("/")).text).toContain("<h1>Notifications</h1>");
+    expect((await curl("/notifications")).response.status).toBe(401);
+    const login = async (user: string) => {
+      const body = new URLSearchParams({ user });
+      const { response } = await curl("/login", { method: "POST", body, redirect: "manual" });
+      expect(response.headers.get("Set-Cookie")).toContain("; HttpOnly; SameSite=Lax");
+      return { Cookie: response.headers.get("Set-Cookie")?.split(";")[0] ?? "" };
+    };
+    const [anna, bert] = [await login("anna"), await login("bert")];
+    const notify = (user: string, text: string) =>
+      curl(`/notify/${user}`, {
+        method: "POST",
+        headers: { ...bert, "Content-Type": "application/json" },
+        body: JSON.stringify({ text }),
+      });
+    await notify("bert", "for me alone");
+    expect((await notify("anna", "lunch?")).response.status).toBe(201);
+    const { text } = await curl("/notifications", { headers: anna, enough: "lunch" });
+    expect(text).toMatch(/^retry: 500\n\nid: .*\nevent: notification\ndata: {"from":"bert","text":"lunch\?"}\n\n$/);
+    const open = await stay("/notifications", { headers: anna });
+    expect((await curl("/logout", { method: "POST", headers: anna })).response.status).toBe(204);
+    await open.end();
+    expect((await curl("/notifications", { headers: anna })).response.status).toBe(401);
+  });
+
+  test(
+    "chat: every message for everybody, of the types that the page is compiled with",
+    { timeout: 60_000 },
+    async () => {
+      const { curl } = await start("pages/chat.ts");
+      expect((await curl("/")).text).toContain('src="/chat.page.js"');
+      const program = (await curl("/chat.page.js")).text;
+      const say = (text: string) =>
+        curl("/messages", {
+          method: "POST",
+          headers: { "Content-Type": "application/json" },
+          body: JSON.stringify({ name: "anna", text }),
+        });
+      expect((await say("hello")).response.status).toBe(201);
+      await say("anybody?");
+      const { text } = await curl("/messages", { enough: "anybody" });
+      expect(text.match(/^(?:event|data): .*$/gm)).toEqual([
+        "event: joined",
+        'data: {"name":"anna"}',
+        "event: said",
+        'data: {"name":"anna","text":"hello"}',
+        "event: said",
+        'data: {"name":"anna","text":"anybody?"}',
+      ]);
+      const compile = (code: string) =>
+        problemsOf(
+          new Map([
+            [
+              "chat",
+              {
+                code: `/// <reference lib="dom" />\n${code.replace("./chat.js", "./examples/pages/chat.js")}`,
+                isTyped: false,
+              },
+            ],
+          ]),
+        );
+      expect(compile(program)).toBe("");
+      expect(compile(program.replace("said: ({ name, text })", "said: ({ name, body: text })"))).toContain("body");
+      expect(compile(program.replace("joined:", "left:"))).toContain("left");
+    },
+  );
 });

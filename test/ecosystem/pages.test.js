@@ -1,6 +1,8 @@
-/** The hooks of examples/pages/README.md, in the frameworks that they are for, in Chromium. */
+/** The hooks of examples/pages/README.md, in the frameworks that they are for, and the pages of the examples, in Chromium. */
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 // These two come from the root, where the library is built and its demo is tested.
@@ -82,6 +84,65 @@ for (const [framework, page] of Object.entries(pages)) {
       await tab.close();
       server.close();
       server.closeAllConnections();
+    }
+  });
+}
+
+/** What a visitor does on the page of an example, and sees. */
+const visits = {
+  "pages/job.ts": async (tab) => {
+    await tab.click("#start");
+    await tab.waitForFunction(() => document.querySelector("progress").value >= 20);
+    await tab.reload();
+    await tab.waitForFunction(() => document.querySelector("output").textContent === "100 %");
+    await tab.click("#start");
+    await tab.waitForFunction(() => document.querySelector("output").textContent === "10 %");
+    await tab.click("#stop");
+    await tab.waitForFunction(() => document.querySelector("output").textContent === "stopped");
+  },
+  "pages/notifications.ts": async (tab) => {
+    await tab.waitForFunction(() => document.querySelector("output").textContent === "logged out");
+    await tab.fill("[name=user]", "anna");
+    await tab.click("#login button");
+    await tab.waitForFunction(() => document.querySelector("output").textContent === "connected");
+    await tab.fill("[name=to]", "anna");
+    await tab.fill("[name=text]", "<b>lunch?</b>");
+    await tab.click("#notify button");
+    await tab.waitForFunction(() => document.querySelector("ul").textContent === "anna: <b>lunch?</b>");
+    await tab.click("#logout");
+    await tab.waitForFunction(() => document.querySelector("output").textContent === "logged out");
+  },
+  "pages/chat.ts": async (tab, url) => {
+    const other = await tab.context().newPage();
+    await other.goto(url);
+    await tab.fill("[name=name]", "anna");
+    await tab.fill("[name=text]", "hello");
+    await tab.click("button");
+    for (const page of [tab, other])
+      await page.waitForFunction(() => document.querySelector("ul").textContent === "anna is hereanna: hello");
+  },
+};
+
+for (const [file, visit] of Object.entries(visits)) {
+  test(`${file}: its page does what it is for`, { skip, timeout: 60_000 }, async (t) => {
+    const root = fileURLToPath(new URL("../..", import.meta.url));
+    const child = spawn(process.execPath, ["--import", "tsx", `examples/${file}`], {
+      cwd: root,
+      env: { ...process.env, PORT: "0" },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    t.after(() => child.kill());
+    const [url] = await once(createInterface(child.stdout), "line");
+    const context = await browser.newContext();
+    const tab = await context.newPage();
+    tab.setDefaultTimeout(20_000);
+    await tab.goto(url);
+    try {
+      await visit(tab, url);
+      if (process.env.SCREENSHOTS)
+        await tab.screenshot({ path: `${process.env.SCREENSHOTS}/${file.replace(/\W/g, "-")}.png` });
+    } finally {
+      await context.close();
     }
   });
 }

@@ -26,7 +26,7 @@ async function* events({ threadId, runId, messages }: RunAgentInput, signal: Abo
   yield { data: { type: EventType.RUN_FINISHED, threadId, runId } };
 }
 
-/** The client has no last event ID: whoever asks again reads the run from its start. */
+/** The client sends no last event ID, so a client that asks again reads the run from its start. */
 async function* runFromStart(channel: string, signal: AbortSignal) {
   let last: unknown;
   for await (const { event, data } of await broker.subscribe(channel, { from: "start", signal })) {

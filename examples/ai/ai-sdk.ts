@@ -29,7 +29,7 @@ async function* chunks(
   yield { data: { type: "finish" } };
 }
 
-/** The transport has no last event ID: it reads an answer from its start, and the SDK replaces what it had. */
+/** The transport sends no last event ID: it reads an answer from its start, and the SDK replaces what it had. */
 async function* answerFromStart(channel: string, signal: AbortSignal) {
   let last: string | undefined;
   for await (const { event, data } of await broker.subscribe(channel, { from: "start", signal })) {

@@ -42,7 +42,7 @@ async function* message(id: string, prompt: string, signal: AbortSignal) {
   yield named({ type: "message_stop" });
 }
 
-/** The client has no last event ID: whoever asks again reads the answer from its start. */
+/** The client sends no last event ID, so a client that asks again reads the answer from its start. */
 async function* answerFromStart(channel: string, signal: AbortSignal) {
   let last: string | undefined;
   for await (const { event, data } of await broker.subscribe(channel, { from: "start", signal })) {

@@ -2,10 +2,10 @@ import { type Broker, memoryBroker } from "express-event-source";
 import { redisBroker } from "express-event-source/redis";
 import { createClient } from "redis";
 
-/** As many chunks as the longest answer may have, so that whoever comes late still finds its beginning. */
+/** Enough for the longest answer, so that a client that comes late still gets its beginning. */
 const history = { maxEvents: 20_000 };
 
-/** So many milliseconds after its process died an answer counts as lost: whoever waits for it is told, and can ask again. */
+/** How many milliseconds after its process has died an answer counts as lost. Its readers are told, and can ask again. */
 export const lease = Number(process.env.LEASE ?? 15_000);
 
 /** With `REDIS_URL` an answer can be read and stopped in any process; without, it survives a reload of the page. */

@@ -34,7 +34,7 @@ async function* completion(
   yield chunk("", "stop");
 }
 
-/** The client has no last event ID: whoever asks again reads the answer from its start. */
+/** The client sends no last event ID, so a client that asks again reads the answer from its start. */
 async function* answerFromStart(channel: string, signal: AbortSignal) {
   for await (const { event, data } of await broker.subscribe(channel, { from: "start", signal })) {
     // The producer failed, died, or wrote more than the history holds. The client throws for an `error`.

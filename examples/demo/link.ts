@@ -1,6 +1,6 @@
 // The embedded Postgres belongs to one process. This lends it to a child process, over the channel that Node keeps between
-// the two: each text that the child sends runs here, as one transaction. With a Postgres server nothing of this is needed:
-// every process has a Pool.
+// the two: each text that the child sends runs here, as one transaction. A Postgres server would need none of this: each
+// process would have a Pool.
 import type { ChildProcess } from "node:child_process";
 import type { PGlite, Results } from "@electric-sql/pglite";
 import type { PostgresBrokerOptions } from "express-event-source/postgres";
@@ -55,7 +55,7 @@ export function borrow(): Embedded {
     settlers.delete(number);
     if ("results" in reply) return reply.results;
     if ("error" in reply) throw Object.assign(new Error(reply.error.message), reply.error);
-    throw new Error("That is no answer.");
+    throw new Error("The parent sent something that is no answer.");
   }
 
   return {

@@ -52,7 +52,7 @@ export class Writer {
     child.on("exit", (code, signal) => {
       this.#child = undefined;
       this.#log(`answer: process ${child.pid} has ended (${signal ?? code})`);
-      for (const { reject } of this.#claims.values()) reject(new Error("The process died before it had begun."));
+      for (const { reject } of this.#claims.values()) reject(new Error("The process died before it began to write."));
     });
     return child;
   }

@@ -3,7 +3,7 @@ import { history } from "../history.js";
 import { borrow } from "../link.js";
 import { complete } from "../model.js";
 
-// The process that writes the answers: it keeps nothing of them, so it can be killed at any moment.
+// This process writes the answers and keeps none of them, so it can be killed at any moment.
 const broker = postgresBroker({ pool: borrow(), history });
 const tell = (message: object) => process.send?.(message);
 
@@ -18,7 +18,7 @@ async function* tokens(prompt: string, signal: AbortSignal) {
 
 process.on("message", async ({ channel, prompt }: { channel?: string; prompt: string }) => {
   if (channel === undefined) return;
-  // Two seconds after its last sign of life whoever waits for the answer is told that it is lost.
+  // If this process dies, all readers of the answer are told within four seconds that it is lost.
   const run = await broker.produce(channel, ({ signal }) => tokens(prompt, signal), { lease: 2_000 });
   tell({ claimed: channel });
   run?.done.then(

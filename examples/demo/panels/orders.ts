@@ -5,7 +5,7 @@ import type { PanelTools } from "../panel.js";
 const items = ["tea", "coffee", "cake", "bread", "jam"];
 
 export function ordersPanel({ postgres }: PanelTools): Router {
-  /** The row and its event are one: both come into being when the transaction commits, or neither does. */
+  /** The row and its event exist together once the transaction commits, or not at all. */
   async function order(isRolledBack: boolean) {
     const { database, broker } = await postgres();
     return database.transaction(async (tx) => {

@@ -142,7 +142,13 @@ export class Panel {
 /** Keeps what is added to an element in view, unless someone has scrolled up. */
 export function follow(list) {
   let isAtEnd = true;
-  list.addEventListener("scroll", () => (isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 8));
+  let before = 0;
+  list.addEventListener("scroll", () => {
+    const { scrollTop, scrollHeight, clientHeight } = list;
+    // What has come since this event was set going, or made the element smaller, is nobody's scrolling up.
+    isAtEnd = scrollHeight - scrollTop - clientHeight < 8 || (isAtEnd && scrollTop >= before);
+    before = scrollTop;
+  });
   const scroll = () => isAtEnd && list.scrollTo({ top: list.scrollHeight, behavior: "instant" });
   new window.MutationObserver(scroll).observe(list, { childList: true, subtree: true });
   new ResizeObserver(scroll).observe(list);

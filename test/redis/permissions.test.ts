@@ -5,8 +5,12 @@ import { clients } from "./clients.js";
 import { type Client, connect, connected } from "./connected.js";
 import { describeWithRedis } from "./redis-server.js";
 
-/** What the README says that a user needs, and no more. */
-const least = ["-@all", "+evalsha", "+eval", "+subscribe", "+unsubscribe", "+publish", "+ping"].concat([
+/** What the guide says that a user needs, and no more: for the streams, and for the messages, sharded or not. */
+const streams = [
+  "-@all",
+  "+evalsha",
+  "+eval",
+  "+ping",
   "+xadd",
   "+xrange",
   "+xrevrange",
@@ -17,7 +21,11 @@ const least = ["-@all", "+evalsha", "+eval", "+subscribe", "+unsubscribe", "+pub
   "+time",
   "+xinfo",
   "+xgroup",
-]);
+];
+const messages = {
+  plain: ["+publish", "+subscribe", "+unsubscribe"],
+  sharded: ["+spublish", "+ssubscribe", "+sunsubscribe"],
+};
 
 describeWithRedis("a Redis user with few permissions", (redis) => {
   const open = connected(redis);
@@ -31,14 +39,15 @@ describeWithRedis("a Redis user with few permissions", (redis) => {
     return redis.url.replace("//", "//limited:secret@");
   }
 
-  it.each(Object.keys(clients).filter((name) => !name.includes("RESP")))(
-    "needs no more than the least, with %s",
-    async (name) => {
-      const url = await user("~chat:*", "&chat:*", ...least, "+hello", "+info");
+  const names = Object.keys(clients).filter((name) => !name.includes("RESP"));
+  it.each(names.flatMap((name) => (["plain", "sharded"] as const).map((kind) => [name, kind] as const)))(
+    "needs no more than the least, with %s and %s messages",
+    async (name, kind) => {
+      const url = await user("~chat:*", "&chat:*", ...streams, ...messages[kind], "+hello", "+info");
       const { client, close } = await (clients[name] as NonNullable<(typeof clients)[string]>)(url);
       onTestFinished(() => void close());
-      const { broker } = open({ client, prefix: "chat:" });
-      const channel = `of ${name}`;
+      const { broker } = open({ client, prefix: "chat:", sharded: kind === "sharded" });
+      const channel = `${kind} of ${name}`;
       const reader = await read(broker, channel);
       await publishMany(broker, channel, 3);
       await broker.publish(channel, { data: "x".repeat(20_000) });
@@ -46,6 +55,9 @@ describeWithRedis("a Redis user with few permissions", (redis) => {
       const again = await read(broker, channel, { from: "start" });
       await broker.end(channel);
       expect(await again.rest()).toHaveLength(4);
+      const run = await broker.produce(`answer on ${channel}`, () => [{ data: 0 }]);
+      expect(await run?.done).toBe("completed");
+      expect(await broker.stop(`answer on ${channel}`)).toBe(false);
     },
   );
 

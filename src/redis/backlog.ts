@@ -1,10 +1,10 @@
 import { backOff } from "../runtime/backoff.js";
 
-/** Works through what it is given, several things at a time and never the same twice at once, until it is done. */
+/** A set of items to work through: several batches at a time, and no item in two batches at once. */
 export class Backlog<T> {
   readonly #width: number;
   readonly #batchSize: number;
-  /** Rejects where the items must be tried again later. */
+  /** Rejects if the items must be tried again later. */
   readonly #work: (items: T[]) => Promise<unknown>;
   readonly #signal: AbortSignal;
   readonly #items = new Set<T>();
@@ -23,7 +23,7 @@ export class Backlog<T> {
     this.#items.add(item);
     if (this.#workers < this.#width) {
       this.#workers++;
-      // What comes in the same turn is one batch.
+      // Items added in the same turn go in one batch.
       setImmediate(() => void this.#run());
     }
   }

@@ -2,28 +2,28 @@ import type { EventStreamError } from "../errors.js";
 import { backOff } from "../runtime/backoff.js";
 import type { Redis } from "./client.js";
 import { explain, isFinal, unavailable } from "./failure.js";
-import { Line } from "./line.js";
+import { OwnConnection } from "./own-connection.js";
 import { slotOf } from "./slot.js";
 
-/** So many channels are named in one command. */
+/** How many channels one command names. */
 const batchSize = 1000;
 
-/** How often a quiet connection is asked whether it is still there, in milliseconds. */
+/** The pause between two checks that the connection is alive, in milliseconds. */
 const heartbeat = 5000;
 
 export interface BellEvents {
   onMessage(key: string, message: string): void;
-  /** From now on every message to these comes; some may not have. */
+  /** Every message to these keys arrives from now on; earlier ones may have been missed. */
   onHearing(keys: readonly string[]): void;
-  /** Another master has them by now. */
+  /** Another master has these keys now. */
   onMoved(keys: readonly string[]): void;
-  /** They cannot be heard, however often it is tried. */
+  /** Redis will never permit a subscription to these keys. */
   onDenied(keys: readonly string[], error: EventStreamError): void;
 }
 
 /**
- * One connection on which messages come, and the keys that are to be heard there. It makes a new one when that fails, as
- * long as there are keys.
+ * One connection on which messages arrive, and the keys it is subscribed to. When it fails, a new one is opened, as long as
+ * there are keys.
  */
 export class Bell {
   readonly #redis: Redis;
@@ -33,14 +33,14 @@ export class Bell {
   readonly #events: BellEvents;
   readonly #wanted = new Set<string>();
   #heard = new Set<string>();
-  /** What may have to be subscribed to or unsubscribed from. */
+  /** Keys that may have to be subscribed to or unsubscribed from. */
   #changed = new Set<string>();
-  #line: Line | undefined;
+  #connection: OwnConnection | undefined;
   #state: "idle" | "working" | "closed" = "idle";
   readonly #closing = new AbortController();
   readonly #heartbeat: NodeJS.Timeout;
 
-  /** @param slot which master it is: the one that has this slot */
+  /** @param slot says a slot of the master to connect to */
   constructor(redis: Redis, slot: () => number, isSharded: boolean, timeout: number, events: BellEvents) {
     this.#redis = redis;
     this.#slot = slot;
@@ -71,44 +71,44 @@ export class Bell {
   #begin(): void {
     if (this.#state !== "idle") return;
     this.#state = "working";
-    // What comes in the same turn goes in one command.
+    // Changes of the same turn go in one command.
     setImmediate(() => void this.#work());
   }
 
   async #work(): Promise<void> {
     for (let failures = 0; this.#state === "working";) {
-      if (this.#line === undefined ? this.#wanted.size === 0 : this.#changed.size === 0) break;
+      if (this.#connection === undefined ? this.#wanted.size === 0 : this.#changed.size === 0) break;
       try {
-        await this.#update((this.#line ??= await this.#open()));
+        await this.#update((this.#connection ??= await this.#open()));
         failures = 0;
       } catch {
-        this.#line?.close();
-        this.#line = undefined;
+        this.#connection?.close();
+        this.#connection = undefined;
         await backOff(failures++, this.#closing.signal);
       }
     }
     if (this.#state === "working") this.#state = "idle";
   }
 
-  async #open(): Promise<Line> {
+  async #open(): Promise<OwnConnection> {
     const master = this.#redis.masterOf(this.#slot());
     if (master === undefined) throw unavailable("The client knows no master.");
-    const line: Line = await Line.open(master, this.#timeout, this.#timeout, {
+    const connection: OwnConnection = await OwnConnection.open(master, this.#timeout, this.#timeout, {
       onMessage: (key, message) => this.#events.onMessage(key, message),
       onClose: () => this.#forget(),
     });
     this.#heard = new Set();
     this.#changed = new Set(this.#wanted);
-    if (this.#state === "closed") line.close();
-    return line;
+    if (this.#state === "closed") connection.close();
+    return connection;
   }
 
   #forget(): void {
-    this.#line = undefined;
+    this.#connection = undefined;
     if (this.#wanted.size > 0) this.#begin();
   }
 
-  async #update(line: Line): Promise<void> {
+  async #update(connection: OwnConnection): Promise<void> {
     const added: string[] = [];
     const deleted: string[] = [];
     for (const key of this.#changed) {
@@ -118,7 +118,7 @@ export class Bell {
       if (isWanted !== this.#heard.has(key)) (isWanted ? added : deleted).push(key);
     }
     try {
-      await Promise.all(this.#groups(added).map((keys) => line.subscribe(this.#isSharded, keys)));
+      await Promise.all(this.#groups(added).map((keys) => connection.subscribe(this.#isSharded, keys)));
     } catch (error) {
       const failure = explain(error);
       const hasMoved = error instanceof Error && error.message.startsWith("MOVED ");
@@ -128,13 +128,13 @@ export class Bell {
       else this.#events.onDenied(added, failure);
       return;
     }
-    await Promise.all(this.#groups(deleted).map((keys) => line.unsubscribe(this.#isSharded, keys)));
+    await Promise.all(this.#groups(deleted).map((keys) => connection.unsubscribe(this.#isSharded, keys)));
     for (const key of added) this.#heard.add(key);
     for (const key of deleted) this.#heard.delete(key);
     if (added.length > 0) this.#events.onHearing(added);
   }
 
-  /** Of a cluster's sharded channels, one command takes those of one slot. */
+  /** In a cluster, one command takes sharded channels of one slot only. */
   #groups(keys: readonly string[]): string[][] {
     if (keys.length === 0) return [];
     if (!this.#isSharded || !this.#redis.isCluster) return [[...keys]];
@@ -149,13 +149,13 @@ export class Bell {
   }
 
   #beat(): void {
-    this.#line?.send(["PING"]).catch(() => {});
+    this.#connection?.send(["PING"]).catch(() => {});
   }
 
   close(): void {
     this.#state = "closed";
     this.#closing.abort();
     clearInterval(this.#heartbeat);
-    this.#line?.close();
+    this.#connection?.close();
   }
 }

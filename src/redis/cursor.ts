@@ -10,9 +10,9 @@ export interface Place {
   readonly position: Position;
   /** Whether the channel has ended and nothing is left in it. */
   readonly isOver: boolean;
-  /** After the newest entry of the channel, as far as is known. */
+  /** After the newest known entry of the channel. */
   readonly last: Position;
-  /** `performance.now()` when that was known. */
+  /** `performance.now()` when `last` was read. */
   readonly at: number;
 }
 
@@ -22,29 +22,29 @@ export interface Tails {
   release(tail: Tail): void;
   /** Whether an entry whose predecessor is `after` is the next one after a position. */
   follows(after: string, position: Position, id: string): boolean;
-  /** Whether so much time has passed that a channel may have begun anew. */
+  /** Whether the place is so old that the channel may have begun anew since. */
   isStale(place: Place): boolean;
 }
 
-/** One subscription's place in one channel: in the tail that this process shares, or behind it, in pages from Redis. */
+/** One subscription's place in one channel: in the shared tail, or behind it, in pages from Redis. */
 export class TailCursor implements Cursor<EventEntry> {
   readonly #tails: Tails;
   readonly #place: Place;
   /** Only a composite id needs it. */
   readonly tag: ChannelTag | undefined;
-  /** After what was last taken. */
+  /** The ID of the entry that was taken last. */
   #position: string;
   #confirmed: number;
   #held: Tail | undefined;
   #waiter: Waiter | undefined;
   #state: "reading" | "loading" | "ended";
-  /** How many of the tail's losses it has looked at. */
+  /** How many of the tail's losses it has handled. */
   #losses = 0;
-  /** Where the next entry is in the tail, if it is. */
+  /** The index of the next entry in the tail, if it is there. */
   #index: number | undefined;
   #page: readonly Entry[] = [];
   #taken = 0;
-  /** Whether events were found to be missing that no entry will tell of. */
+  /** Whether events are missing that no entry will reveal. */
   #isMissing = false;
   #error: unknown;
 
@@ -60,7 +60,7 @@ export class TailCursor implements Cursor<EventEntry> {
   /** Its place in the channel when the event of `id` is delivered. */
   positionAt(id: string): Position {
     const tail = this.#held;
-    // Nothing is missed in a channel that has ended.
+    // A channel that has ended gets no more entries to miss.
     const confirmed =
       this.#state === "ended"
         ? Math.max(this.#confirmed, timeOf(id))
@@ -93,7 +93,7 @@ export class TailCursor implements Cursor<EventEntry> {
       return "gap";
     }
     if (entry === undefined) return this.#state === "loading" || tail.state === "joining" ? "loading" : undefined;
-    // Where its predecessor is not after this place, nothing is between them.
+    // If its predecessor is newer than this place, something between them is missing.
     if (compareIds(entry.after, this.#position) > 0) {
       this.#move(entry.after);
       return "gap";
@@ -113,7 +113,7 @@ export class TailCursor implements Cursor<EventEntry> {
   take(entry: Entry): void {
     this.#move(entry.id);
     if (this.#taken < this.#page.length) {
-      // A page is let go of when it has been read.
+      // Drop the page once it has been read.
       if (++this.#taken === this.#page.length) this.#drop();
     } else if (this.#index !== undefined) this.#index++;
   }
@@ -131,7 +131,7 @@ export class TailCursor implements Cursor<EventEntry> {
       if (this.#state !== "loading") this.#load(tail);
       return undefined;
     }
-    // The tail may still be behind what was read from Redis, or what was the newest when the subscription began.
+    // The tail may be behind this place, which came from a page or from where the subscription began.
     let entry = tail.at(this.#index);
     while (entry !== undefined && compareIds(entry.id, this.#position) <= 0) entry = tail.at(++this.#index);
     if (entry === undefined && tail.error !== undefined) throw tail.error;
@@ -146,11 +146,11 @@ export class TailCursor implements Cursor<EventEntry> {
       ({ entries }) => {
         if (this.#state !== "loading") return;
         this.#state = "reading";
-        // It tells what was there before a loss.
+        // The page was read before a loss: ignore it.
         if (losses !== tail.losses.length) return this.#waiter?.wake();
         const [first] = entries;
         if (first === undefined) {
-          // What was between here and the tail has aged out.
+          // The entries between here and the tail have aged out.
           this.#isMissing = position.id !== tail.floor;
           this.#move(tail.floor);
         } else {
@@ -172,7 +172,7 @@ export class TailCursor implements Cursor<EventEntry> {
     );
   }
 
-  /** Goes on where the others do, if it had read what is lost. */
+  /** If it had read what was lost, it has a gap and goes on where the tail does. */
   #lose({ kept, last, resume }: Loss): void {
     this.#index = undefined;
     this.#drop();

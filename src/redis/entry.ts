@@ -16,7 +16,7 @@ export interface EventEntry extends Entry {
   readonly event: PublishedEvent;
 }
 
-/** The place before everything: that of a channel that holds nothing, and what `after` is in the first entry of a stream. */
+/** The place before everything: the position in an empty channel, and `after` in the first entry of a stream. */
 export const origin = "0-0";
 
 const fields: ReadonlySet<string> = new Set<keyof EventParts | "after" | "end">([
@@ -63,7 +63,7 @@ function foreign(key: string, id: string, cause?: unknown): EventStreamError {
   );
 }
 
-/** Small enough for Redis, which refuses what does not fit 64 bits, and never written in two ways. */
+/** Only IDs that Redis takes (64 bits), each with one spelling. */
 const idPattern = /^[1-9]\d{0,15}-(?:0|[1-9]\d{0,18})$/;
 
 export function isId(id: string): boolean {
@@ -73,7 +73,7 @@ export function isId(id: string): boolean {
 /** Negative where `a` is older. */
 export function compareIds(a: string, b: string): number {
   const [aDash, bDash] = [a.indexOf("-"), b.indexOf("-")];
-  // IDs of these times have as many digits.
+  // The times of our days all have as many digits, so a shorter one is older.
   if (aDash !== bDash) return aDash - bDash;
   return a.length === b.length
     ? compareText(a, b)
@@ -97,13 +97,13 @@ export function before(time: number): string {
 /** Where a subscription stands in a channel: after the entry of this ID, or before everything. */
 export interface Position {
   readonly id: string;
-  /** When this was known to be the newest entry, in milliseconds of the server's clock: it tells what a key that has gone means. */
+  /** When this was last known to be the newest entry, in milliseconds of the server's clock: it tells expired keys from lost ones. */
   readonly confirmed: number;
 }
 
 /**
- * Whether nothing can have come between a position and `time`, when the channel held nothing or began anew: what had come
- * would still be there. A key that has gone before its time was lost.
+ * Whether no entry can have come between a position and `time`, at which the channel was empty or began anew: an entry would
+ * still be there. A key that is gone before it could expire was lost.
  */
 export function isUnbroken({ id, confirmed }: Position, time: number, timeToLive: number): boolean {
   return time < confirmed + timeToLive && (id === origin || time >= timeOf(id) + timeToLive);

@@ -5,7 +5,7 @@ export function unavailable(message: string, cause?: unknown): EventStreamError 
 }
 
 /**
- * Settles as `promise` does, or rejects after `timeout`. A failure that comes later is nobody's.
+ * Settles as `promise` does, or rejects after `timeout`; a later rejection is ignored.
  *
  * @throws {EventStreamError} (as a rejection) `ERR_BROKER_UNAVAILABLE`
  */
@@ -26,19 +26,17 @@ export function within<T>(timeout: number, promise: Promise<T>): Promise<T> {
 }
 
 export function unanswered(timeout: number): EventStreamError {
-  return unavailable(
-    `Redis did not answer within ${timeout} ms; what was asked of it may have been done all the same.`,
-  );
+  return unavailable(`Redis did not answer within ${timeout} ms; it may have carried out the command all the same.`);
 }
 
-/** What a failure of the client, or an error that Redis replied, means to the application. */
+/** Turns a failure of the client, or an error that Redis replied, into the broker's error. */
 export function explain(cause: unknown): EventStreamError {
   if (cause instanceof EventStreamError) return cause;
   const text = cause instanceof Error ? cause.message : String(cause);
   if (text.includes("WRONGTYPE")) return foreignKey(cause);
   if (isDenial(text)) {
     return unavailable(
-      `Redis does not permit this user what the broker needs: ${text}. The README lists the permissions.`,
+      `The Redis user lacks a permission that the broker needs: ${text}. The Redis guide lists them all.`,
       cause,
     );
   }
@@ -53,21 +51,21 @@ export function foreignKey(cause?: unknown): EventStreamError {
   );
 }
 
-/** The user may not ring: without that, nobody would hear of an event for as long as the slow audit takes. */
+/** The user may not publish or subscribe to messages. Without them, subscribers would hear of an event only from the slow audit. */
 export function deniedBell(command: string, prefix: string, cause: unknown): EventStreamError {
   const text = cause instanceof Error ? cause.message : String(cause);
   return unavailable(
-    `Redis does not permit this user ${command} on the channels' keys (${text}); grant it: ACL SETUSER <user> +${command.toLowerCase()} &${prefix}*`,
+    `The Redis user may not ${command} on the channels' keys (${text}); grant it: ACL SETUSER <user> +${command.toLowerCase()} &${prefix}*`,
     cause,
   );
 }
 
-/** Redis 7 says NOPERM, and within a script "ACL failure in script". */
+/** Redis 7 replies NOPERM, and within a script "ACL failure in script". */
 export function isDenial(text: string): boolean {
   return /NOPERM|ACL failure|no permissions/.test(text);
 }
 
-/** Whether Redis will answer the same however often it is asked. */
+/** Whether another try would fail in the same way. */
 export function isFinal({ code, cause }: EventStreamError): boolean {
   return code === "ERR_FOREIGN_ENTRY" || (cause instanceof Error && isDenial(cause.message));
 }

@@ -2,7 +2,7 @@ import type { EventStreamError } from "../errors.js";
 import { Bells } from "./bells.js";
 import type { Redis } from "./client.js";
 import type { Place, Tails } from "./cursor.js";
-import { Leases } from "./leases.js";
+import { LeaseWatch } from "./lease-watch.js";
 import { compareIds, isNext, type Position } from "./entry.js";
 import { deniedBell, unavailable } from "./failure.js";
 import { entryOf, readMessage } from "./message.js";
@@ -10,11 +10,11 @@ import type { Store } from "./store.js";
 import { Tail } from "./tail.js";
 import { type TailOwner, TailReader } from "./tail-reader.js";
 
-/** How long the audit of all tails takes at most, in milliseconds, and in how many steps it is done at most. */
+/** The longest time, in milliseconds, in which the audit compares all tails once, and in how many steps. */
 const longestAudit = 30_000;
 const auditSteps = 50;
 
-/** How long a slot that has moved is left alone, in milliseconds. */
+/** The pause before a key whose slot has moved is subscribed to again, in milliseconds. */
 const moving = 200;
 
 export interface Listening {
@@ -26,8 +26,8 @@ export interface Listening {
 /**
  * Keeps the tails of the channels that have subscriptions in this process up to date.
  *
- * A message says which entry is new and which one it follows. Where that is the tail's last one, the tail takes it; where
- * anything else is the case, the stream is read: what is delivered, in which order, or not at all, never matters.
+ * A message says which entry is new and which one it follows. Where that is the tail's last one, the tail takes the entry.
+ * In every other case the stream is read, so lost, repeated and reordered messages do no harm.
  */
 export class Follower implements Tails, TailOwner {
   readonly #store: Store;
@@ -37,15 +37,15 @@ export class Follower implements Tails, TailOwner {
   readonly #tails = new Map<string, Tail>();
   readonly #closing = new AbortController();
   readonly #reader: TailReader;
-  readonly #leases: Leases;
-  /** Those that wait to know whether a key can be heard. */
+  readonly #leaseWatch: LeaseWatch;
+  /** Calls that wait to know whether this user may subscribe to a key. */
   readonly #probes = new Map<string, { resolve: () => void; reject: (error: EventStreamError) => void }[]>();
   readonly #audit: NodeJS.Timeout;
   #round: Iterator<Tail, undefined> = [].values();
   #database = 0;
 
   constructor(redis: Redis, store: Store, listening: Listening, expire: (key: string) => Promise<number | undefined>) {
-    this.#leases = new Leases(expire);
+    this.#leaseWatch = new LeaseWatch(expire);
     this.#redis = redis;
     this.#store = store;
     this.#listening = listening;
@@ -86,7 +86,7 @@ export class Follower implements Tails, TailOwner {
     return performance.now() - at > this.#store.history.maxAge;
   }
 
-  /** Resolves when the key can be heard. @throws {EventStreamError} (as a rejection) `ERR_BROKER_UNAVAILABLE` */
+  /** Resolves when this user may subscribe to the key. @throws {EventStreamError} (as a rejection) `ERR_BROKER_UNAVAILABLE` */
   async probe(key: string): Promise<void> {
     this.#database = await this.#redis.database();
     await new Promise<void>((resolve, reject) => {
@@ -141,7 +141,7 @@ export class Follower implements Tails, TailOwner {
           this.#reader.append(tail, [entryOf(key, message)]);
           return;
         } catch {
-          // The stream tells.
+          // The fields are not ours: read the stream.
         }
       } else if (compareIds(message.id, tail.last) <= 0) {
         // After a loss, new entries may be older than what was lost.
@@ -166,16 +166,16 @@ export class Follower implements Tails, TailOwner {
     return this.#tails.get(tail.key) === tail;
   }
 
-  /** Where slots move, so does the bell. */
+  /** Follows slots that have moved. */
   onChecked(tail: Tail): void {
     if (this.#listening.isSharded && this.has(tail)) this.#bells.add(tail.key);
   }
 
   onLease(tail: Tail, rest: number): void {
-    this.#leases.mind(tail, rest);
+    this.#leaseWatch.mind(tail, rest);
   }
 
-  /** Whoever subscribes from now on asks Redis: it may have forgotten the channel, and begun it anew. */
+  /** Later subscriptions ask Redis, which may have forgotten the channel and begun it anew. */
   onEnd(tail: Tail): void {
     this.#delete(tail);
   }
@@ -189,16 +189,16 @@ export class Follower implements Tails, TailOwner {
     if (!this.has(tail)) return;
     this.#tails.delete(tail.key);
     this.#reader.forget(tail);
-    this.#leases.forget(tail);
+    this.#leaseWatch.forget(tail);
     this.#bells.delete(tail.key);
   }
 
-  /** Ends it, and wakes all who wait. */
+  /** Ends every subscription. */
   close(): void {
     this.#closing.abort();
     clearInterval(this.#audit);
     this.#bells.close();
-    this.#leases.close();
+    this.#leaseWatch.close();
     for (const tail of this.#tails.values()) tail.wake();
     for (const key of [...this.#probes.keys()]) this.#settle(key, unavailable("The broker has been closed."));
   }

@@ -21,7 +21,7 @@ export interface IoRedisCluster {
 
 export type IoRedis = IoRedisClient | IoRedisCluster;
 
-/** What `duplicate` makes of a client. */
+/** What `duplicate` returns. */
 interface Duplicate {
   connect(): Promise<unknown>;
   disconnect(): void;

@@ -2,7 +2,7 @@ import type { History } from "../broker/checks.js";
 import type { Redis } from "./client.js";
 import { isId, isNext, isUnbroken, origin, type Position, timeOf } from "./entry.js";
 import { explain, within } from "./failure.js";
-import type { Keeping } from "./keeping.js";
+import type { BrokerSettings } from "./broker-settings.js";
 import { ask } from "./question.js";
 import { locate } from "./reading-scripts.js";
 
@@ -54,7 +54,7 @@ export class Locator {
   readonly #timeToLive: number;
   readonly #asking = new Map<string, Asking>();
 
-  constructor(redis: Redis, { timeout, history, timeToLive }: Keeping) {
+  constructor(redis: Redis, { timeout, history, timeToLive }: BrokerSettings) {
     this.#redis = redis;
     this.#timeout = timeout;
     this.#history = history;

@@ -1,7 +1,7 @@
 import type { Connection, ConnectionEvents, Master, Redis } from "./client.js";
 
 interface CommandOptions {
-  /** How long it may wait to be sent; 0 is without a limit. */
+  /** How long it may wait to be sent, in milliseconds; 0: without a limit. */
   readonly timeout: number;
   readonly typeMapping: object;
 }
@@ -40,7 +40,7 @@ export interface NodeRedisSentinel {
 
 export type NodeRedis = NodeRedisClient | NodeRedisPool | NodeRedisCluster | NodeRedisSentinel;
 
-/** What `duplicate` makes of a client. */
+/** What `duplicate` returns. */
 interface Duplicate extends NodeRedisClient {
   connect(): Promise<unknown>;
   destroy(): void;
@@ -51,7 +51,7 @@ interface Duplicate extends NodeRedisClient {
   sUnsubscribe(channels: readonly string[]): Promise<unknown>;
 }
 
-/** In place of the application's own, so that a string is a string. */
+/** Replaces the application's own, which may turn strings into something else. */
 const typeMapping = {};
 
 const unlimited: CommandOptions = { timeout: 0, typeMapping };
@@ -146,7 +146,7 @@ function duplicate(client: NodeRedisClient): Duplicate {
     clientSideCache: undefined,
     pingInterval: undefined,
   }) as Duplicate;
-  // Else a failure before anybody listens would end the process.
+  // Without a listener, an early failure would end the process.
   redis.on("error", () => {});
   return redis;
 }
@@ -173,6 +173,6 @@ function destroy(redis: Duplicate): void {
   try {
     redis.destroy();
   } catch {
-    // It was closed before.
+    // It was closed already.
   }
 }

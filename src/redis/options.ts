@@ -2,8 +2,8 @@ import { historyOption } from "../broker/checks.js";
 import type { HistoryOptions } from "../broker/broker.js";
 import { option, readOptions } from "../checks.js";
 import type { Redis } from "./client.js";
-import type { Keeping } from "./keeping.js";
-import { type RedisClient, redisOf } from "./library.js";
+import type { BrokerSettings } from "./broker-settings.js";
+import { type RedisClient, redisOf } from "./client-kinds.js";
 
 /** How a `redisBroker` is made. */
 export interface RedisBrokerOptions {
@@ -62,7 +62,7 @@ const table = {
 const longestMargin = 60_000;
 
 /** @throws {EventStreamError} `ERR_INVALID_OPTION` */
-export function checkOptions(options: RedisBrokerOptions): [Redis, Keeping] {
+export function checkOptions(options: RedisBrokerOptions): [Redis, BrokerSettings] {
   const { client, prefix, history, timeout, sharded } = readOptions("redisBroker", options ?? {}, table);
   const timeToLive = history.maxAge + Math.min(history.maxAge, longestMargin);
   return [redisOf(client), { history, timeToLive, timeout, prefix, ring: sharded ? "SPUBLISH" : "PUBLISH" }];

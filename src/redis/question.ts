@@ -11,7 +11,7 @@ export interface Question {
   readonly args: readonly string[];
 }
 
-/** What a script replied: the server's time in milliseconds, a word that says what it is, and the rest. */
+/** A script's reply: the server's time in milliseconds, a word for the kind of reply, and the rest. */
 export interface Answer {
   readonly now: number;
   readonly status: string;
@@ -22,8 +22,8 @@ const run = randomBytes(6).toString("base64url");
 let questions = 0;
 
 /**
- * Has Redis carry out a script. A reply is believed only if it carries the question's nonce: a client that mixed replies
- * up would give one channel's events to another.
+ * Has Redis run a script. A reply is believed only if it carries the question's nonce: a client that mixed up replies would
+ * give one channel's events to another.
  *
  * @throws what `send` rejects with, and {EventStreamError} `ERR_BROKER_UNAVAILABLE` or `ERR_FOREIGN_ENTRY`
  */
@@ -38,7 +38,7 @@ export async function ask(send: Send, { script, keys, args }: Question): Promise
     reply = await send(["EVAL", script.text, ...rest]);
   }
   if (!Array.isArray(reply) || reply[0] !== nonce)
-    throw unavailable("The Redis client gave a reply to another command than it belongs to.");
+    throw unavailable("The Redis client answered this command with the reply to another command.");
   const [, now, status, ...more] = reply as [string, string, string, ...unknown[]];
   if (status === "foreign") throw foreignKey();
   if (status === "error") throw explain(new Error(String(more[0])));

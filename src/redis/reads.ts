@@ -1,18 +1,18 @@
 import type { Redis } from "./client.js";
 import { explain, unavailable, within } from "./failure.js";
-import { Line } from "./line.js";
+import { OwnConnection } from "./own-connection.js";
 import { ask, type Answer, type Question } from "./question.js";
 import { slotOf } from "./slot.js";
 
 /**
- * Questions with large answers, over connections of the broker's own, one for each master: a page that takes long never
- * holds up what the application publishes.
+ * Runs the scripts whose replies may be large, on connections of the broker's own, one for each master: a slow page never
+ * delays a `publish`.
  */
 export class Reads {
   readonly #redis: Redis;
   readonly #timeout: number;
-  readonly #lines = new Map<string, Promise<Line>>();
-  /** How often in a row Redis said nothing for so long. */
+  readonly #connections = new Map<string, Promise<OwnConnection>>();
+  /** How many connections in a row were closed because Redis sent nothing. */
   #silences = 0;
   #isClosed = false;
 
@@ -27,17 +27,17 @@ export class Reads {
     const master = this.#redis.masterOf(slotOf(key));
     try {
       if (master === undefined) return await this.#askClient(key, question);
-      const line = await this.#open(master);
+      const connection = await this.#open(master);
       try {
-        const answer = await ask((args) => line.send(args), question);
+        const answer = await ask((args) => connection.send(args), question);
         this.#silences = 0;
         return answer;
       } catch (error) {
         const text = error instanceof Error ? error.message : "";
-        // The client follows, and knows better from then on.
+        // The application's client follows the redirection, and updates its map of slots.
         if (/^(?:MOVED|ASK|TRYAGAIN) /.test(text)) return await this.#askClient(key, question);
-        if (!line.isOpen) this.#silences++;
-        if (text.includes("READONLY")) line.close();
+        if (!connection.isOpen) this.#silences++;
+        if (text.includes("READONLY")) connection.close();
         throw error;
       }
     } catch (error) {
@@ -52,30 +52,30 @@ export class Reads {
     );
   }
 
-  async #open(master: NonNullable<ReturnType<Redis["masterOf"]>>): Promise<Line> {
+  async #open(master: NonNullable<ReturnType<Redis["masterOf"]>>): Promise<OwnConnection> {
     if (this.#isClosed) throw unavailable("The broker has been closed.");
     const { address } = master;
-    let opening = this.#lines.get(address);
+    let opening = this.#connections.get(address);
     if (opening === undefined) {
       const forget = (): void => {
-        if (this.#lines.get(address) === opening) this.#lines.delete(address);
+        if (this.#connections.get(address) === opening) this.#connections.delete(address);
       };
-      // An event may be so large that it takes longer than the timeout: each time Redis gets more of it.
+      // An event may be so large that its reply takes longer than the timeout: each try waits twice as long.
       const patience = Math.min(this.#timeout * 2 ** this.#silences, 2 ** 31 - 1);
-      opening = Line.open(master, this.#timeout, patience, { onMessage() {}, onClose: forget });
-      this.#lines.set(address, opening);
+      opening = OwnConnection.open(master, this.#timeout, patience, { onMessage() {}, onClose: forget });
+      this.#connections.set(address, opening);
       opening.catch(forget);
     }
-    const line = await opening;
-    if (this.#isClosed) line.close();
-    return line;
+    const connection = await opening;
+    if (this.#isClosed) connection.close();
+    return connection;
   }
 
   close(): void {
     this.#isClosed = true;
-    for (const opening of this.#lines.values())
+    for (const opening of this.#connections.values())
       opening.then(
-        (line) => line.close(),
+        (connection) => connection.close(),
         () => {},
       );
   }

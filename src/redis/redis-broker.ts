@@ -20,17 +20,17 @@ import { type Beginning, Subscription, type SubscriptionHost } from "../broker/s
 import type { ServerSentEvent } from "../format/event.js";
 import { backOff } from "../runtime/backoff.js";
 import { channelTag } from "./channel-tag.js";
-import { Claims } from "./claims.js";
+import { ProducerRecords } from "./producer-records.js";
 import type { Redis } from "./client.js";
 import { composeId, positionsIn } from "./composite-id.js";
 import { type Place, TailCursor } from "./cursor.js";
 import { compareIds, type EventEntry, origin, type Position } from "./entry.js";
 import { within } from "./failure.js";
 import { Follower } from "./follower.js";
-import type { Keeping } from "./keeping.js";
+import type { BrokerSettings } from "./broker-settings.js";
 import { Locator } from "./locator.js";
 import { checkOptions, type RedisBrokerOptions } from "./options.js";
-import { Outbox } from "./outbox.js";
+import { PublishQueue } from "./publish-queue.js";
 import { Reads } from "./reads.js";
 import { Store } from "./store.js";
 
@@ -49,27 +49,27 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionH
   readonly #reads: Reads;
   readonly #locator: Locator;
   readonly #follower: Follower;
-  readonly #outbox: Outbox;
+  readonly #publishQueue: PublishQueue;
   readonly #producers: Producers<E>;
   readonly #prefix: string;
   readonly #timeout: number;
-  /** Whether this user may hear messages: asked with the first subscription. */
+  /** Whether this user may subscribe to messages: asked with the first subscription. */
   #canHear: Promise<void> | undefined;
-  /** Closing, it still ends what it produces. */
+  /** "closing": it still ends the channels that it produces. */
   #state: "open" | "closing" | "closed" = "open";
 
-  constructor(redis: Redis, keeping: Keeping) {
-    const { prefix, timeout, ring } = keeping;
+  constructor(redis: Redis, settings: BrokerSettings) {
+    const { prefix, timeout, ring } = settings;
     this.#prefix = prefix;
     this.#timeout = timeout;
     this.#reads = new Reads(redis, timeout);
-    this.#locator = new Locator(redis, keeping);
-    const store = new Store(redis, this.#reads, keeping);
-    const claims = new Claims(redis, keeping, (channel, _token, wake) => this.#watch(channel, wake));
+    this.#locator = new Locator(redis, settings);
+    const store = new Store(redis, this.#reads, settings);
+    const records = new ProducerRecords(redis, settings, (channel, _token, wake) => this.#watch(channel, wake));
     const listening = { prefix, timeout, isSharded: ring === "SPUBLISH" };
-    this.#follower = new Follower(redis, store, listening, (key) => claims.expire(key.slice(prefix.length)));
-    this.#outbox = new Outbox(redis, keeping);
-    this.#producers = new Producers(claims);
+    this.#follower = new Follower(redis, store, listening, (key) => records.expire(key.slice(prefix.length)));
+    this.#publishQueue = new PublishQueue(redis, settings);
+    this.#producers = new Producers(records);
   }
 
   get isClosed(): boolean {
@@ -80,7 +80,7 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionH
     const key = this.#prefix + checkChannel(channel);
     const parts = encodeForPublishing(event);
     this.#checkOpen();
-    return this.#outbox.append(key, parts);
+    return this.#publishQueue.append(key, parts);
   }
 
   publishAll(channel: string, source: unknown): Promise<void> {
@@ -90,7 +90,7 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionH
   async end(channel: string): Promise<void> {
     const key = this.#prefix + checkChannel(channel);
     this.#checkOpen();
-    await this.#outbox.end(key);
+    await this.#publishQueue.end(key);
   }
 
   async subscribe(
@@ -118,7 +118,7 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionH
     return this.#producers.stop(channel);
   }
 
-  /** Wakes when the channel has ended, by reading it to its end. */
+  /** Calls `wake` when the channel has ended, which it notices by reading it. */
   #watch(channel: string, wake: () => void): () => void {
     const watching = new AbortController();
     const { signal } = watching;
@@ -161,14 +161,14 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionH
     };
   }
 
-  /** Where the subscription begins in a channel, and whether nothing is missing before that. */
+  /** Where the subscription begins in a channel, and whether nothing is missing before it. */
   async #place(
     key: string,
     position: Position | undefined,
     { lastEventId, from }: SubscribeSettings,
   ): Promise<{ place: Place; isKnown: boolean }> {
     const at = performance.now();
-    // Most clients that come back missed little: what they want is here.
+    // Most clients that come back missed little: it is in the tail.
     if (position !== undefined && position.id !== origin && this.#follower.find(key)?.has(position.id) === true)
       return { place: { key, position, isOver: false, last: position, at }, isKnown: true };
     const location = await this.#locator.locate(key, position ?? { id: origin, confirmed: 0 });
@@ -176,7 +176,7 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionH
     if (lastEventId === undefined && from === "now")
       return { place: { key, position: last, isOver: hasEnded, last, at }, isKnown: true };
     const isKnown = lastEventId === undefined ? !isCut : position !== undefined && location.isKnown;
-    // A place of its own, not "the start": what leaves the log from now on is missing after it.
+    // A fixed place, not "the start": entries that leave the log from now on are a gap.
     const begin = lastEventId !== undefined && isKnown ? (position as Position) : start;
     return { place: { key, position: begin, isOver: hasEnded && !hasMore, last, at }, isKnown };
   }

@@ -1,7 +1,7 @@
 import type { History } from "../broker/checks.js";
 import type { Redis } from "./client.js";
 import { type Entry, isId, origin, type RawEntry, readEntry } from "./entry.js";
-import type { Keeping } from "./keeping.js";
+import type { BrokerSettings } from "./broker-settings.js";
 import type { Answer } from "./question.js";
 import type { Reads } from "./reads.js";
 import { check, page, shared } from "./reading-scripts.js";
@@ -30,7 +30,7 @@ export class Store {
   readonly #redis: Redis;
   readonly #reads: Reads;
 
-  constructor(redis: Redis, reads: Reads, { history, timeToLive }: Keeping) {
+  constructor(redis: Redis, reads: Reads, { history, timeToLive }: BrokerSettings) {
     this.#redis = redis;
     this.#reads = reads;
     this.history = history;

@@ -5,23 +5,23 @@ import { foreignKey, isFinal } from "./failure.js";
 import type { Page, Store } from "./store.js";
 import type { Tail } from "./tail.js";
 
-/** How much is asked at once: streams that are read, questions about many, and how many streams each of these names. */
+/** How much runs at once: reads of one stream, checks of many, and the streams that one check names. */
 const width = { reads: 8, checks: 4, streams: 128 };
 
-/** Whose tails they are. */
+/** The owner of the tails. */
 export interface TailOwner {
   /** Whether the tail is still wanted. */
   has(tail: Tail): boolean;
   onChecked(tail: Tail): void;
-  /** The channel has a producer, whose lease still lasts for so many milliseconds. */
+  /** The channel has a producer, whose lease lasts for another `rest` milliseconds. */
   onLease(tail: Tail, rest: number): void;
-  /** The mark of the channel's end has come. */
+  /** The channel has ended. */
   onEnd(tail: Tail): void;
-  /** It cannot be read, however often it is tried. */
+  /** The stream can never be read. */
   onFailure(tail: Tail, error: Error): void;
 }
 
-/** Compares tails with their streams, and reads what they miss. Where Redis is away, it tries again until it is back. */
+/** Compares tails with their streams, and reads what they lack. While Redis is away, it keeps trying. */
 export class TailReader {
   readonly #store: Store;
   readonly #owner: TailOwner;
@@ -39,12 +39,12 @@ export class TailReader {
     );
   }
 
-  /** It misses something. */
+  /** The tail lacks entries. */
   read(tail: Tail): void {
     this.#unread.add(tail);
   }
 
-  /** It may miss something. */
+  /** The tail may lack entries. */
   check(tail: Tail): void {
     this.#unchecked.add(tail);
   }
@@ -64,7 +64,7 @@ export class TailReader {
     return true;
   }
 
-  /** What Redis will refuse however often it is asked ends the subscriptions; all else is tried again. */
+  /** A failure that would repeat itself ends the subscriptions; any other is tried again. */
   async #attempt(tails: readonly Tail[], work: () => Promise<void>): Promise<void> {
     try {
       await work();
@@ -89,7 +89,7 @@ export class TailReader {
     }
   }
 
-  /** It is certain that no entry is newer. Where the channel is empty, one may have come and gone. */
+  /** No entry is newer than the last one. In an empty channel, entries may have come and gone unseen. */
   #confirm(tail: Tail, now: number): void {
     const { last, confirmed } = tail;
     if (last !== origin || isUnbroken({ id: last, confirmed }, now, this.#store.timeToLive)) tail.confirm(now);
@@ -107,7 +107,7 @@ export class TailReader {
     tail.follow();
   }
 
-  /** Where nothing comes after its last entry, that may be the newest, have aged out, or be lost. */
+  /** Nothing follows the tail's last entry: it may be the newest, have aged out, or be lost. */
   async #compare(tail: Tail, { newest, now }: Page): Promise<void> {
     const { last, confirmed } = tail;
     const { timeToLive } = this.#store;
@@ -118,13 +118,13 @@ export class TailReader {
     else await this.#recover(tail);
   }
 
-  /** Redis has lost entries that had been read. */
+  /** Redis has lost entries that this process had read. */
   async #recover(tail: Tail): Promise<void> {
     const { losses, last } = tail;
     const before = losses.length;
     const { kept, resume, now } = await this.#store.shared(tail.key, tail.ids());
     if (losses.length === before && tail.last === last) {
-      // All is there, and what follows says that it is not.
+      // Nothing is lost, but the next entry names another predecessor.
       if (kept === last) throw foreignKey();
       tail.rewind({ kept, resume }, now);
     }

@@ -6,36 +6,36 @@ import type { Page, Store } from "./store.js";
 
 /** Entries that had been read are gone, or may have come and gone unseen. */
 export interface Loss {
-  /** Up to here nothing was lost; `undefined` where nobody's place is left. */
+  /** The newest entry that was not lost; `undefined` if all that had been read were. */
   readonly kept: string | undefined;
   /** The newest entry that had been read. */
   readonly last: string;
-  /** Where those go on who had read further. */
+  /** Where cursors that had read further go on. */
   readonly resume: string;
 }
 
 /**
- * The newest part of a channel, once for all the subscriptions of this process: a log of at most `maxEvents`. A cursor that
- * has fallen behind it reads pages from Redis. It is there as long as a subscription is.
+ * The newest part of a channel: a log of at most `maxEvents`, shared by all subscriptions of this process. A cursor that has
+ * fallen behind it reads pages from Redis. It lives as long as the channel has a subscription here.
  */
 export class Tail {
   readonly key: string;
   /** The ID before the first entry of the log. */
   floor: string;
-  /** That of its last entry. */
+  /** The ID of its last entry. */
   last: string;
   /** When `last` was the channel's newest for certain, in milliseconds of the server's clock. */
   confirmed: number;
   readonly losses: Loss[] = [];
-  /** How many entries have left the log: what is at `index` in all is at `index - base` of it. */
+  /** How many entries have left the log, so that cursors can count on. */
   base = 0;
   subscriptions = 0;
-  /** Until it has been compared with the stream for the first time, older events of it may be on their way. */
+  /** "joining" until it has been compared with the stream once: until then, older events may still arrive. */
   state: "joining" | "following" = "joining";
   /** What made the channel unreadable. */
   error: Error | undefined;
   readonly #store: Store;
-  /** What stands before `#first` has left. */
+  /** Those before `#first` have left. */
   #entries: (Entry | undefined)[] = [];
   #first = 0;
   #waiting = new Set<Waiter>();
@@ -58,7 +58,7 @@ export class Tail {
     this.confirmed = now;
   }
 
-  /** It has what the stream has. */
+  /** It has all that the stream has. */
   follow(): void {
     if (this.state === "following") return;
     this.state = "following";
@@ -66,9 +66,9 @@ export class Tail {
   }
 
   /**
-   * Takes an entry that comes after those that are here, or is among them.
+   * Takes an entry that is newer than the last one; one that it has already is ignored.
    *
-   * @returns whether it can: where it follows an older one than `last`, that has been lost
+   * @returns false if the entry follows an older one than `last`: then `last` has been lost
    */
   accept(entry: Entry): boolean {
     const { last } = this;
@@ -78,7 +78,7 @@ export class Tail {
       const time = timeOf(entry.id);
       const { timeToLive } = this.#store;
       const isUnseen = !isUnbroken({ id: last, confirmed: this.confirmed }, time, timeToLive);
-      // The key went before its time.
+      // The key was gone before it could expire.
       if (isUnseen && last !== origin && time < timeOf(last) + timeToLive) return false;
       this.#push({ ...entry, after: isUnseen ? before(time) : last });
     } else if (compareIds(entry.after, last) < 0) return false;
@@ -99,20 +99,20 @@ export class Tail {
     this.floor = (this.#entries[this.#first] as Entry).id;
     this.#entries[this.#first++] = undefined;
     this.base++;
-    // Half of them at a time: each entry is moved about once in its life.
+    // Compacts when half of them have left, so that each entry is moved about once in its life.
     if (this.#first * 2 > this.#entries.length) {
       this.#entries = this.#entries.slice(this.#first);
       this.#first = 0;
     }
   }
 
-  /** The IDs that it has, the newest first, and its floor. */
+  /** The IDs of its entries, the newest first, and its floor. */
   ids(): string[] {
     const ids = this.#entries.slice(this.#first).map((entry) => (entry as Entry).id);
     return [...ids.reverse(), this.floor];
   }
 
-  /** Goes on after the newest entry that is left. */
+  /** Drops the entries that were lost, and goes on after the newest one that is left. */
   rewind({ kept, resume }: { kept: string | undefined; resume: string }, now: number): void {
     this.losses.push({ kept, last: this.last, resume });
     if (kept === undefined) {
@@ -150,8 +150,8 @@ export class Tail {
   }
 
   /**
-   * A page of what Redis holds after an ID, read once for all who are there and ask for it. As long as Redis is away, they
-   * wait.
+   * A page of the entries that Redis holds after an ID, read once for all cursors that ask at the same time. While Redis is
+   * away, they wait.
    */
   page(id: string): Promise<Page> {
     let page = this.#pages.get(id);

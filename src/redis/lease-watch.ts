@@ -1,19 +1,19 @@
 import type { Tail } from "./tail.js";
 
-/** How long after its end a lease is looked at, at most, in milliseconds: not by all processes at once. */
+/** A lease is looked at up to this many milliseconds after its end, so that not all processes do it at once. */
 const spread = 300;
-/** How long until it is tried again where Redis does not answer, in milliseconds. */
+/** The pause before the next try where Redis does not answer, in milliseconds. */
 const retry = 500;
 
 /**
- * Minds the leases of the producers whose channels have subscriptions in this process: where one runs out, somebody has to
- * write down that it is lost.
+ * Watches the leases of the producers whose channels have subscriptions in this process. When one runs out, it has Redis
+ * record that the producer is lost.
  */
-export class Leases {
+export class LeaseWatch {
   readonly #expire: (key: string) => Promise<number | undefined>;
   readonly #timers = new Map<Tail, NodeJS.Timeout>();
 
-  /** @param expire says for how many milliseconds the lease still lasts, if it does */
+  /** @param expire records an expired lease as lost; resolves with the milliseconds that a valid one still lasts */
   constructor(expire: (key: string) => Promise<number | undefined>) {
     this.#expire = expire;
   }

@@ -5,36 +5,36 @@ import type { Redis } from "./client.js";
 import { isId } from "./entry.js";
 import { deniedBell, explain, unanswered, within } from "./failure.js";
 import { ask, type Answer } from "./question.js";
-import { type Keeping, writingArguments } from "./keeping.js";
+import { type BrokerSettings, writingArguments } from "./broker-settings.js";
 import { append } from "./writing-scripts.js";
 
-/** As much as one call of the script takes: Redis serves nobody else meanwhile. */
+/** The most that one call of the script takes: Redis serves nobody else meanwhile. */
 const largestBatch = { entries: 256, length: 262_144 };
 
-interface Letter {
+interface QueuedEvent {
   readonly fields: readonly string[];
   readonly length: number;
   readonly resolve: (id: string) => void;
   readonly reject: (error: EventStreamError) => void;
   readonly timer: NodeJS.Timeout;
-  /** Late is what has been rejected already. */
+  /** "late": it has been rejected already. */
   state: "waiting" | "late";
 }
 
 /**
- * What this process publishes. Each channel has at most one call under way: its events keep their order, whatever the
- * client makes of retries, and what comes meanwhile goes in the next call, all together.
+ * The events that this process publishes. Each channel has at most one call under way, so its events keep their order even
+ * where the client retries. Events that come meanwhile go together in the next call.
  */
-export class Outbox {
+export class PublishQueue {
   readonly #redis: Redis;
-  readonly #keeping: Keeping;
-  /** What waits for each channel that has a call under way. */
-  readonly #waiting = new Map<string, Letter[]>();
+  readonly #settings: BrokerSettings;
+  /** The events that wait, for each channel that has a call under way. */
+  readonly #waiting = new Map<string, QueuedEvent[]>();
   #mayRing = false;
 
-  constructor(redis: Redis, keeping: Keeping) {
+  constructor(redis: Redis, settings: BrokerSettings) {
     this.#redis = redis;
-    this.#keeping = keeping;
+    this.#settings = settings;
   }
 
   /** @throws {EventStreamError} (as a rejection) `ERR_CHANNEL_ENDED`, `ERR_FOREIGN_ENTRY`, `ERR_BROKER_UNAVAILABLE` */
@@ -50,25 +50,25 @@ export class Outbox {
     return new Promise((resolve, reject) => {
       const length = fields.reduce((sum, field) => sum + field.length, 0);
       const timer = setTimeout(() => {
-        letter.state = "late";
-        reject(unanswered(this.#keeping.timeout));
-      }, this.#keeping.timeout);
-      const letter: Letter = { fields, length, resolve, reject, timer, state: "waiting" };
+        queued.state = "late";
+        reject(unanswered(this.#settings.timeout));
+      }, this.#settings.timeout);
+      const queued: QueuedEvent = { fields, length, resolve, reject, timer, state: "waiting" };
       const waiting = this.#waiting.get(key);
-      if (waiting !== undefined) return void waiting.push(letter);
-      this.#waiting.set(key, [letter]);
+      if (waiting !== undefined) return void waiting.push(queued);
+      this.#waiting.set(key, [queued]);
       void this.#send(key);
     });
   }
 
-  /** Sends what waits for the channel, until nothing does. */
+  /** Sends the channel's events until none waits. */
   async #send(key: string): Promise<void> {
-    const waiting = this.#waiting.get(key) as Letter[];
+    const waiting = this.#waiting.get(key) as QueuedEvent[];
     while (waiting.length > 0) {
       const batch = take(waiting);
       if (batch.length === 0) continue;
       try {
-        settle(key, batch, await this.#deliver(key, batch), this.#keeping);
+        settle(key, batch, await this.#deliver(key, batch), this.#settings);
         this.#mayRing = true;
       } catch (error) {
         for (const { reject } of batch) reject(explain(error));
@@ -79,14 +79,14 @@ export class Outbox {
   }
 
   /**
-   * Settles when the client has: as long as a call may still be carried out, nothing overtakes it. Whoever waits is told
-   * after the timeout.
+   * Settles when the client does, even after the timeout, which rejects the callers: nothing may overtake a call that Redis
+   * may still carry out.
    */
-  async #deliver(key: string, batch: readonly Letter[]): Promise<Answer> {
-    const { timeout } = this.#keeping;
+  async #deliver(key: string, batch: readonly QueuedEvent[]): Promise<Answer> {
+    const { timeout } = this.#settings;
     const database = await within(timeout, this.#redis.database());
     const args = [
-      ...writingArguments(this.#keeping, key, database),
+      ...writingArguments(this.#settings, key, database),
       this.#mayRing ? "" : "1",
       ...batch.flatMap(({ fields }) => [String(fields.length), ...fields]),
     ];
@@ -94,24 +94,29 @@ export class Outbox {
   }
 }
 
-/** The next batch: what has been given up is never sent. */
-function take(waiting: Letter[]): Letter[] {
-  const batch: Letter[] = [];
+/** The next batch, without the events that are late. */
+function take(waiting: QueuedEvent[]): QueuedEvent[] {
+  const batch: QueuedEvent[] = [];
   let length = 0;
   let taken = 0;
-  for (const letter of waiting) {
-    if (batch.length === largestBatch.entries || (batch.length > 0 && length + letter.length > largestBatch.length))
+  for (const queued of waiting) {
+    if (batch.length === largestBatch.entries || (batch.length > 0 && length + queued.length > largestBatch.length))
       break;
     taken++;
-    if (letter.state === "late") continue;
-    length += letter.length;
-    batch.push(letter);
+    if (queued.state === "late") continue;
+    length += queued.length;
+    batch.push(queued);
   }
   waiting.splice(0, taken);
   return batch;
 }
 
-function settle(key: string, batch: readonly Letter[], { status, rest }: Answer, { ring, prefix }: Keeping): void {
+function settle(
+  key: string,
+  batch: readonly QueuedEvent[],
+  { status, rest }: Answer,
+  { ring, prefix }: BrokerSettings,
+): void {
   const channel = key.slice(prefix.length);
   const [refusal, ...results] = rest as string[];
   if (status === "denied" || refusal !== "") throw deniedBell(ring, prefix, refusal);

@@ -1,18 +1,20 @@
 import type { History } from "../broker/checks.js";
 import { channelTag } from "./channel-tag.js";
 
-/** How channels are kept, and rung. */
-export interface Keeping {
+/** What the options of a broker come to. */
+export interface BrokerSettings {
   readonly history: History;
+  /** How long a key outlives its newest event, in milliseconds: `maxAge` and a margin. */
   readonly timeToLive: number;
   readonly timeout: number;
   readonly prefix: string;
+  /** The command that publishes messages. */
   readonly ring: "PUBLISH" | "SPUBLISH";
 }
 
 /** What every script that writes is told first. */
 export function writingArguments(
-  { history: { maxEvents, maxAge }, timeToLive, ring }: Keeping,
+  { history: { maxEvents, maxAge }, timeToLive, ring }: BrokerSettings,
   key: string,
   database: number,
 ): string[] {

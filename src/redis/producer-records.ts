@@ -2,21 +2,21 @@ import type { ProducerStore, Verdict } from "../broker/producer-store.js";
 import type { EventParts } from "../broker/published-event.js";
 import type { Redis } from "./client.js";
 import { deniedBell, within } from "./failure.js";
-import { type Keeping, writingArguments } from "./keeping.js";
+import { type BrokerSettings, writingArguments } from "./broker-settings.js";
 import { ask } from "./question.js";
 import { produce } from "./writing-scripts.js";
 
 /** The producers of channels, on record in Redis. */
-export class Claims implements ProducerStore {
+export class ProducerRecords implements ProducerStore {
   readonly hasLeases = true;
   /** Calls back when the channel has ended. */
   readonly watch: ProducerStore["watch"];
   readonly #redis: Redis;
-  readonly #keeping: Keeping;
+  readonly #settings: BrokerSettings;
 
-  constructor(redis: Redis, keeping: Keeping, watch: ProducerStore["watch"]) {
+  constructor(redis: Redis, settings: BrokerSettings, watch: ProducerStore["watch"]) {
     this.#redis = redis;
-    this.#keeping = keeping;
+    this.#settings = settings;
     this.watch = watch;
   }
 
@@ -54,14 +54,14 @@ export class Claims implements ProducerStore {
   }
 
   async #ask(...[channel, verb, token = "", number = 0, parts = {}]: Ask): Promise<{ verdict: string; rest: string }> {
-    const { timeout, prefix, ring } = this.#keeping;
+    const { timeout, prefix, ring } = this.#settings;
     const key = prefix + channel;
     const answering = this.#redis.database().then((database) =>
       ask((command) => this.#redis.send(key, command, timeout), {
         script: produce,
         keys: [key],
         args: [
-          ...writingArguments(this.#keeping, key, database),
+          ...writingArguments(this.#settings, key, database),
           verb,
           token,
           String(number),

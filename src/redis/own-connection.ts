@@ -2,7 +2,7 @@ import type { EventStreamError } from "../errors.js";
 import type { Connection, ConnectionEvents, Master } from "./client.js";
 import { unanswered, unavailable, within } from "./failure.js";
 
-/** How many commands are on their way at most: on a slow link, what is behind them waits here, not there. */
+/** The most commands under way. On a slow link the others wait here, where a closing connection can reject them. */
 const mostUnderWay = 16;
 
 interface Waiting {
@@ -12,15 +12,15 @@ interface Waiting {
 }
 
 /**
- * A connection of the broker's own, watched: it is given up when Redis owes replies and none has come for so long. Any
- * reply counts, so that a slow link is no dead one.
+ * A connection that the broker opened, watched: it is closed when Redis owes replies and sends none for `patience`
+ * milliseconds. Any reply counts, so that a slow link is not taken for a dead one.
  */
-export class Line {
+export class OwnConnection {
   readonly #connection: Connection;
   readonly #patience: number;
   readonly #onClose: () => void;
   readonly #waiting: Waiting[] = [];
-  /** Of the commands that are under way. */
+  /** Rejects the commands that are under way. */
   readonly #pending = new Set<(error: EventStreamError) => void>();
   #underWay = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -41,18 +41,18 @@ export class Line {
     timeout: number,
     patience: number,
     { onMessage, onClose }: ConnectionEvents,
-  ): Promise<Line> {
-    let line: Line | undefined;
+  ): Promise<OwnConnection> {
+    let own: OwnConnection | undefined;
     let isGivenUp = false;
-    const opening = master.open({ onMessage, onClose: () => line?.close() });
-    // It may still open when nobody wants it any more.
+    const opening = master.open({ onMessage, onClose: () => own?.close() });
+    // It may still open after the timeout.
     opening.then(
       (connection) => isGivenUp && connection.destroy(),
       () => {},
     );
     try {
-      line = new Line(await within(timeout, opening), patience, onClose);
-      return line;
+      own = new OwnConnection(await within(timeout, opening), patience, onClose);
+      return own;
     } catch (error) {
       isGivenUp = true;
       throw error;
@@ -87,7 +87,7 @@ export class Line {
     }
   }
 
-  /** Never rejects later than the line closes. */
+  /** Never rejects later than the connection closes. */
   #watch(send: () => Promise<unknown>): Promise<unknown> {
     if (this.#state === "closed") return Promise.reject(lost());
     this.#underWay++;

@@ -13,7 +13,15 @@ const run = promisify(execFile);
 export class RedisCluster {
   readonly nodes: readonly RedisServer[] = Array.from(
     { length: 6 },
-    () => new RedisServer(["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]),
+    () =>
+      new RedisServer([
+        "--cluster-enabled",
+        "yes",
+        "--cluster-node-timeout",
+        "2000",
+        "--repl-diskless-sync-delay",
+        "0",
+      ]),
   );
 
   async start(): Promise<void> {
@@ -55,10 +63,13 @@ export async function ask({ url }: { url: string }, args: readonly string[]): Pr
   }
 }
 
+/** Whether the node knows the whole cluster and, where it is a replica, has its master's data: without, it takes over from nobody. */
 async function isReady(node: RedisServer): Promise<boolean> {
   const info = String(await ask(node, ["CLUSTER", "INFO"]));
   const nodes = String(await ask(node, ["CLUSTER", "NODES"]));
-  return info.includes("cluster_state:ok") && (nodes.match(/slave /g) ?? []).length === 3;
+  const replication = String(await ask(node, ["INFO", "replication"]));
+  const hasData = replication.includes("role:master") || replication.includes("master_link_status:up");
+  return info.includes("cluster_state:ok") && (nodes.match(/slave /g) ?? []).length === 3 && hasData;
 }
 
 export const clusterClients: Record<string, (cluster: RedisCluster) => Promise<TestClient>> = {

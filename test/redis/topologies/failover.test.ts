@@ -11,7 +11,10 @@ import { sentinelClients, SentinelGroup } from "./sentinel.js";
 
 const unhandled = vi.fn();
 process.on("unhandledRejection", unhandled);
-afterEach(() => expect(unhandled).not.toHaveBeenCalled());
+afterEach(() => {
+  // Each test answers for its own.
+  expect(unhandled.mock.calls.splice(0)).toEqual([]);
+});
 
 const channels = Array.from({ length: 6 }, (_, n) => `channel ${n}`);
 

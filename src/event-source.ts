@@ -74,7 +74,7 @@ export function eventSource(source: unknown, options: unknown = {}): Handler<unk
   if (typeof (options as { writeHead?: unknown } | null)?.writeHead === "function") {
     throw new EventStreamError(
       "ERR_INVALID_SOURCE",
-      "eventSource was given a request and a response; it makes the handler and is none itself, so call it: eventSource(source).",
+      "eventSource was given a request and a response; it returns the handler and is not one itself, so call it: eventSource(source).",
     );
   }
   if (typeof source !== "function" && !isReadable(source)) {

@@ -1,4 +1,4 @@
-// CommonJS, with Express 4 or 5. Run it with node; it needs no build.
+// CommonJS, with Express 4 or 5: in an application of your own, node runs it as it is.
 //
 //     curl -N http://localhost:3000/numbers
 //     curl -N http://localhost:3000/orders/7

@@ -6,6 +6,7 @@ import { createRequire } from "node:module";
 import { connect, Server, type Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import { format } from "node:util";
+import { memoryBroker } from "express-event-source";
 import { compileFunction } from "node:vm";
 import * as library from "express-event-source";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -389,11 +390,15 @@ describe.concurrent("metrics", () => {
   test("prometheus: counts streams, events and bytes by route, and how streams ended", async () => {
     const { curl } = await start("metrics/prometheus.ts");
     await curl("/numbers");
+    const fails = () => Promise.reject(new Error("the model is away"));
+    const failing = await memoryBroker().produce("answer", fails);
+    await expect(failing?.done).rejects.toThrow("the model is away");
     const { text } = await curl("/metrics");
     expect(text).toContain('sse_streams_open{route="/numbers"} 0\n');
     expect(text).toContain('sse_events_total{route="/numbers"} 3\n');
     expect(text).toContain('sse_bytes_total{route="/numbers"} 27\n');
     expect(text).toContain('sse_stream_seconds_count{route="/numbers",reason="completed"} 1\n');
+    expect(text).toContain('sse_stream_errors_total{route="producer"} 1\n');
   });
 });
 

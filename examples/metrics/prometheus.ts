@@ -9,7 +9,11 @@ import { eventSource, type StreamSummary } from "express-event-source";
 import { Counter, Gauge, Histogram, register } from "prom-client";
 
 const open = new Gauge({ name: "sse_streams_open", help: "Streams that are open", labelNames: ["route"] });
-const errors = new Counter({ name: "sse_stream_errors_total", help: "Streams that failed", labelNames: ["route"] });
+const errors = new Counter({
+  name: "sse_stream_errors_total",
+  help: "Streams and producers that failed",
+  labelNames: ["route"],
+});
 const events = new Counter({ name: "sse_events_total", help: "Events sent", labelNames: ["route"] });
 const bytes = new Counter({ name: "sse_bytes_total", help: "Bytes written", labelNames: ["route"] });
 const duration = new Histogram({
@@ -25,7 +29,9 @@ subscribe("express-event-source:open", (message) => {
   open.inc(routeOf((message as { request: Request }).request));
 });
 subscribe("express-event-source:error", (message) => {
-  errors.inc(routeOf((message as { request: Request }).request));
+  // A broker's producer that failed has a channel, and no request.
+  const { request } = message as { request?: Request };
+  errors.inc(request === undefined ? { route: "producer" } : routeOf(request));
 });
 subscribe("express-event-source:close", (message) => {
   const { request, summary } = message as { request: Request; summary: StreamSummary };

@@ -43,6 +43,7 @@ export class PGliteStore implements Database {
 
   async listen(bell: string, heard: (payload: string) => void): Promise<Ear> {
     const unlisten = await this.#database.listen(bell, heard);
-    return { run: (statements, timeout) => this.run(statements, timeout), close: () => unlisten() };
+    // A PGlite that has been closed refuses to unlisten, and has nothing left that listens.
+    return { run: (statements, timeout) => this.run(statements, timeout), close: () => unlisten().catch(() => {}) };
   }
 }

@@ -152,6 +152,8 @@ export class Follower implements Tails, TailOwner {
   }
 
   #auditSome(): void {
+    // An iterator of an emptied map holds all that was in it, until it is asked again.
+    if (this.#tails.size === 0) this.#round = [].values();
     for (let left = Math.ceil(this.#tails.size / auditSteps); left > 0; left--) {
       const { value } = this.#round.next();
       if (value === undefined) {

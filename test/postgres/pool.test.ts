@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { PGlite } from "@electric-sql/pglite";
 import { postgresBroker } from "express-event-source/postgres";
 import type { PoolClient } from "pg";
-import { expect, it, onTestFinished } from "vitest";
+import { expect, it, onTestFinished, vi } from "vitest";
 import { describeWithPostgres } from "./postgres-server.js";
 
 describeWithPostgres("postgresBroker and its pool", (postgres) => {
@@ -25,4 +26,17 @@ describeWithPostgres("postgresBroker and its pool", (postgres) => {
     expect(acquired).toBeGreaterThan(0);
     expect(uncaught).toEqual([]);
   });
+});
+
+it("closes in order where its PGlite was closed before it", async () => {
+  const pool = await PGlite.create();
+  const broker = postgresBroker({ pool });
+  await broker.migrate();
+  const subscription = await broker.subscribe("a");
+  const rest = subscription[Symbol.asyncIterator]().next();
+  const listening = "SELECT 1 FROM pg_listening_channels()";
+  await vi.waitFor(async () => expect((await pool.query(listening)).rows).not.toEqual([]));
+  await pool.close();
+  await broker.close();
+  expect(await rest).toMatchObject({ done: true });
 });

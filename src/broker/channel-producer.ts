@@ -54,11 +54,15 @@ export class ChannelProducer {
 
   /**
    * @returns whether it is the producer now: whatever the answer, it is exact
-   * @throws {EventStreamError} `ERR_BROKER_UNAVAILABLE` where the store does not answer for as long as the lease
+   * @throws {EventStreamError} `ERR_BROKER_UNAVAILABLE` where the store does not answer for as long as the lease; at once
+   *   where that is final
    */
   async claim(): Promise<boolean> {
     const { lease } = this.#settings;
-    const isClaimed = await this.#lease.ask(() => this.#store.claim(this.#channel, this.#token, lease));
+    const isClaimed = await this.#lease.ask(
+      () => this.#store.claim(this.#channel, this.#token, lease),
+      (error) => this.#store.isFinal(error),
+    );
     if (isClaimed) this.#state = "producing";
     return isClaimed;
   }

@@ -43,14 +43,18 @@ export class Lease {
   /**
    * Asks the store, again and again while it does not answer, until the lease is over.
    *
-   * @throws what `question` rejects with: `ERR_BROKER_UNAVAILABLE` only when the lease is over
+   * @throws what `question` rejects with: `ERR_BROKER_UNAVAILABLE` only when the lease is over, or the error is final
    */
-  async ask<Answer>(question: () => Promise<Answer>): Promise<Answer> {
+  async ask<Answer>(
+    question: () => Promise<Answer>,
+    isFinal: (error: EventStreamError) => boolean = () => false,
+  ): Promise<Answer> {
     for (let failures = 0; ; failures++) {
       try {
         return await question();
       } catch (error) {
         if ((error as Partial<EventStreamError> | undefined)?.code !== "ERR_BROKER_UNAVAILABLE") throw error;
+        if (isFinal(error as EventStreamError)) throw error;
         await backOff(failures);
         if (this.isOver) throw error;
       }

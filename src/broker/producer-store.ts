@@ -1,3 +1,4 @@
+import type { EventStreamError } from "../errors.js";
 import type { EventParts } from "./published-event.js";
 
 /**
@@ -23,6 +24,9 @@ export type Verdict = "held" | "stopped" | "lost";
 export interface ProducerStore {
   /** `false` where the store lives and dies with its producers, as memory does: no lease is renewed, and none runs out. */
   readonly hasLeases: boolean;
+
+  /** Whether it is of no use to ask again: the schema or a permission is missing, and nothing was done. */
+  isFinal(error: EventStreamError): boolean;
 
   /**
    * Makes `token` the producer of the channel for `lease` milliseconds.

@@ -12,6 +12,10 @@ export class ChannelClaims implements ProducerStore {
     this.#channels = channels;
   }
 
+  isFinal(): boolean {
+    return true;
+  }
+
   async claim(channel: string, token: string): Promise<boolean> {
     const log = this.#channels.get(channel);
     if (log?.isEnded === true || log?.claim !== undefined) return false;

@@ -1,5 +1,7 @@
 import type { ProducerStore, Verdict } from "../broker/producer-store.js";
 import type { EventParts } from "../broker/published-event.js";
+import type { EventStreamError } from "../errors.js";
+import { lacksPermission, lacksSchema } from "./database.js";
 import type { Reader } from "./reader.js";
 import { literal, storedName } from "./sql.js";
 import type { Store } from "./store.js";
@@ -13,6 +15,10 @@ export class ChannelClaims implements ProducerStore {
   constructor(store: Store, reader: Reader) {
     this.#store = store;
     this.#reader = reader;
+  }
+
+  isFinal({ cause }: EventStreamError): boolean {
+    return lacksSchema(cause) || lacksPermission(cause);
   }
 
   async claim(channel: string, token: string, lease: number): Promise<boolean> {

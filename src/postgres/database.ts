@@ -61,6 +61,10 @@ export function lacksSchema(error: unknown): boolean {
   return ["3F000", "42P01", "42883", "42703"].includes(sqlState(error) ?? "");
 }
 
+export function lacksPermission(error: unknown): boolean {
+  return sqlState(error) === "42501";
+}
+
 /** What a failure of the database means to the application. */
 export function explain(error: unknown, schema: string): EventStreamError {
   if (error instanceof EventStreamError) return error;
@@ -76,7 +80,7 @@ export function explain(error: unknown, schema: string): EventStreamError {
   }
   const remedy = lacksSchema(error)
     ? `: the schema ${JSON.stringify(schema)} is not there, or not that of this release; await broker.migrate() first`
-    : sqlState(error) === "42501"
+    : lacksPermission(error)
       ? `; the role needs USAGE on the schema ${JSON.stringify(schema)}, EXECUTE on its functions and SELECT, INSERT, UPDATE and DELETE on its tables`
       : "";
   return new EventStreamError(

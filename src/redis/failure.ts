@@ -62,7 +62,7 @@ export function deniedBell(command: string, prefix: string, cause: unknown): Eve
 
 /** Redis 7 replies NOPERM, and within a script "ACL failure in script". */
 export function isDenial(text: string): boolean {
-  return /NOPERM|ACL failure|no permissions/.test(text);
+  return /NOPERM|ACL failure|no permissions|can't run this command/.test(text);
 }
 
 /** Whether another try would fail in the same way. */

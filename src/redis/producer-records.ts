@@ -1,7 +1,7 @@
 import type { ProducerStore, Verdict } from "../broker/producer-store.js";
 import type { EventParts } from "../broker/published-event.js";
 import type { Redis } from "./client.js";
-import { deniedBell, within } from "./failure.js";
+import { deniedBell, isFinal, within } from "./failure.js";
 import { type BrokerSettings, writingArguments } from "./broker-settings.js";
 import { ask } from "./question.js";
 import { produce } from "./writing-scripts.js";
@@ -9,6 +9,7 @@ import { produce } from "./writing-scripts.js";
 /** The producers of channels, on record in Redis. */
 export class ProducerRecords implements ProducerStore {
   readonly hasLeases = true;
+  readonly isFinal: ProducerStore["isFinal"] = isFinal;
   /** Calls back when the channel has ended. */
   readonly watch: ProducerStore["watch"];
   readonly #redis: Redis;

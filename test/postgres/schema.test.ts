@@ -90,6 +90,9 @@ describeWithPostgres(
       await pool.query("CREATE ROLE app LOGIN");
       const broker = open({ schema: "shared", pool: postgres.pool({ user: "app" }) });
       await expect(broker.publish("a", { data: 1 })).rejects.toMatchObject(unavailable(/USAGE on the schema "shared"/));
+      // What no other try could change is not tried again until the lease is over.
+      const produced = broker.produce("a", () => [], { lease: 600_000 });
+      await expect(produced).rejects.toMatchObject(unavailable(/USAGE on the schema "shared"/));
       await expect(broker.migrate()).rejects.toMatchObject(unavailable(/permission denied/));
       await pool.query(
         `GRANT USAGE ON SCHEMA shared TO app; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA shared TO app`,

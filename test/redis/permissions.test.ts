@@ -86,6 +86,16 @@ describeWithRedis("a Redis user with few permissions", (redis) => {
     });
   });
 
+  it.each(["pexpire", "xgroup"])("is told at once from produce that it lacks %s", async (command) => {
+    const client = await connect(await user("~*", "&*", "+@all", `-${command}`));
+    onTestFinished(() => client.destroy());
+    const { broker } = open({ client });
+    await expect(broker.produce("a", () => [], { lease: 600_000 })).rejects.toMatchObject({
+      code: "ERR_BROKER_UNAVAILABLE",
+      message: expect.stringContaining("lacks a permission that the broker needs") as string,
+    });
+  });
+
   it("is told what it lacks where it may not run scripts", async () => {
     const client = await connect(await user("~*", "&*", "+@all", "-evalsha"));
     onTestFinished(() => client.destroy());

@@ -124,6 +124,6 @@ export class Connection {
     if (this.#onFinish !== undefined) this.#res.removeListener("finish", this.#onFinish);
     this.#res.removeListener("error", this.#onError);
     this.#abortTimer?.stop();
-    this.writer.close();
+    this.writer.release();
   }
 }

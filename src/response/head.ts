@@ -1,9 +1,9 @@
 import type { ServerResponse } from "node:http";
 
-/** Headers as they are given to `eventSource`: `undefined` removes one. */
+/** The option `headers`: `undefined` removes a header. */
 export type HeadersOption = Readonly<Record<string, string | number | readonly string[] | undefined>>;
 
-/** The head of an event stream: its headers stand in the order in which they are set. */
+/** The head of an event stream, its headers in the order in which they are set. */
 export interface Head {
   readonly status: number;
   readonly headers: HeaderList;
@@ -14,15 +14,15 @@ export type HeaderList = readonly (readonly [name: string, value: HeadersOption[
 const defaults: HeadersOption = {
   // "The charset parameter may be given; its value must be utf-8": event streams are always UTF-8.
   "Content-Type": "text/event-stream; charset=utf-8",
-  // Not to be kept, not to be rewritten: `compression` and proxies would hold events back.
+  // no-transform: `compression` and proxies would hold events back.
   "Cache-Control": "no-store, no-transform",
   // nginx buffers what it proxies unless it is told not to.
   "X-Accel-Buffering": "no",
-  // Set by a middleware that expected another body: the rest would be taken for the next response.
+  // A middleware may have set it for another body; clients would take the rest for the next response.
   "Content-Length": undefined,
 };
 
-/** The headers of an event stream: the library's own, and then those of the application, which are stronger. */
+/** The headers of an event stream: the library's own, overridden by the application's. */
 export function headerList(headers: HeadersOption): HeaderList {
   return [...Object.entries(defaults), ...Object.entries(headers)];
 }
@@ -30,16 +30,16 @@ export function headerList(headers: HeadersOption): HeaderList {
 /** Sets the status and the headers of an event stream; they leave with the first write. */
 export function setHead(res: ServerResponse, { status, headers }: Head): void {
   setStatusAndHeaders(res, status, headers);
-  // What one client gets after its last event ID is not for another.
+  // A cache must not give one client's resumed stream to another.
   if (!isNeverStored(res)) addToVary(res, "Last-Event-ID");
 }
 
-/** Sets the head of an answer that there is nothing to stream: an EventSource that gets 204 does not come back. */
+/** Sets the head of a 204: there is nothing to stream, and an EventSource stops reconnecting. */
 export function setHeadWithoutContent(res: ServerResponse, { headers }: Head): void {
-  // The application's headers too: without its CORS headers a browser takes the answer for a network error and comes back.
+  // With the application's headers: without CORS headers a browser sees a network error, and reconnects.
   setStatusAndHeaders(res, 204, headers);
   res.removeHeader("Content-Type");
-  // Events are to be had later, or for others.
+  // Later, or for another client, there may be events.
   if (!isNeverStored(res)) res.setHeader("Cache-Control", "no-store");
 }
 

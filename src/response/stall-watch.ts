@@ -2,17 +2,17 @@ import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { type Beat, every, type Ticker } from "../runtime/shared-interval.js";
 
-/** Who writes to the client. */
+/** The writer that is watched. */
 export interface Watched {
   /** Whether nothing is left for the client to take. */
   readonly isDrained: boolean;
-  /** Nothing is left: the watch may end. */
-  unwatch(): void;
-  /** The client has taken nothing for `sendTimeout` milliseconds although something was there. */
-  stalled(): void;
+  /** The client has taken everything: the watch may end. */
+  onDrained(): void;
+  /** Bytes were waiting, and the client has taken none of them for `sendTimeout` milliseconds. */
+  onStalled(): void;
 }
 
-/** Looks four times in each `sendTimeout` whether the client takes what is there. */
+/** Checks four times in each `sendTimeout` whether the client takes bytes that are waiting for it. */
 export class StallWatch implements Ticker {
   readonly #res: ServerResponse;
   readonly #watched: Watched;
@@ -27,31 +27,31 @@ export class StallWatch implements Ticker {
     this.#beat = every(sendTimeout / 4, this);
   }
 
-  stop(): void {
+  release(): void {
     this.#beat.stop();
   }
 
   tick(): void {
     const now = taken(this.#res);
-    // A pipelined response has no socket before its turn: the client cannot take anything yet.
+    // A pipelined response that is not yet first has no socket, so the client cannot take anything.
     const moved = now !== this.#taken || this.#res.socket === null;
     this.#taken = now;
     this.#quarters = moved ? 0 : this.#quarters + 1;
-    if (this.#watched.isDrained) this.#watched.unwatch();
-    else if (this.#quarters >= 4) this.#watched.stalled();
+    if (this.#watched.isDrained) this.#watched.onDrained();
+    else if (this.#quarters >= 4) this.#watched.onStalled();
   }
 }
 
 /**
  * A number that changes whenever the system takes bytes from the response's socket.
  *
- * Within one long write only the handle knows how much of it is left; Node's own socket timeout
- * looks at the same field. Where there is none, progress shows at the end of each write.
+ * Only the handle knows how much of one long write is left; Node's own socket timeout reads the same field. Without a
+ * handle, progress shows at the end of each write.
  */
 function taken(res: ServerResponse): number {
   const socket: (Socket & { _handle?: Handle | null }) | null = res.socket;
   if (socket === null) return 0;
-  // Over TLS the system takes from the handle below: the one above counts a write as left until all of it has gone.
+  // Over TLS, read the handle below: the one above counts a whole write as waiting until all of it has gone.
   const handle = socket._handle?._parent ?? socket._handle;
   return socket.bytesWritten - res.writableLength - (handle?.writeQueueSize ?? 0);
 }

@@ -6,15 +6,14 @@ import { type Flushable, isBare, type Progress, writeChunk, writeThrough } from 
 import type { StreamEvents } from "./stream-events.js";
 import { StallWatch, type Watched } from "./stall-watch.js";
 
-/** Frames that are ready at once leave joined, up to this many characters: the measure of Node's own high-water mark. */
-const joinedLimit = 16_384;
+/** The most characters of one batch: Node's own high-water mark. */
+const batchLimit = 16_384;
 
 /**
- * Writes whole frames to a response, and knows whether it has room.
+ * Writes whole frames to a response, and knows whether the response has room for more.
  *
- * Frames of the same run of microtasks leave in one write: chunk framing and a system call for each
- * event would cost twice the throughput. The write itself waits only for that run to be over
- * (`process.nextTick`), never for a timer or for a turn of the event loop.
+ * Frames of the same run of microtasks leave as one batch: a chunk and a system call for each event would halve the
+ * throughput. A batch waits only until that run is over (`process.nextTick`), never for a timer or a turn of the event loop.
  */
 export class FrameWriter implements Watched {
   /** How many bytes have been written, before any compression. */
@@ -25,16 +24,16 @@ export class FrameWriter implements Watched {
   readonly #events: StreamEvents;
 
   #state: "writable" | "draining" | "ended" | "closed" = "writable";
-  /** Frames that wait for the end of this run of microtasks, or, while draining, for room. */
-  #joined = "";
-  /** The last bytes that were given as they are, as latin1, as many as a blank line has; none since a whole frame. */
+  /** Frames that wait for the end of this run of microtasks or, while draining, for room. */
+  #batch = "";
+  /** The last four raw bytes, as latin1: do they end in a blank line? Empty after a frame of our own. */
   #tail = "";
   #resume: (() => void) | undefined;
-  /** One listener for the response's life, from when there is no room: behind `compression`, `once` would add one for ever. */
+  /** Added when the response is first full, and kept for its life: behind `compression`, each `once` would stay as well. */
   #onDrain: (() => void) | undefined;
-  /** The response's socket, where chunks may go straight to it. */
+  /** The response's socket, if chunks may go straight to it. */
   #socket: Socket | null = null;
-  /** There only while something is left for the client to take. */
+  /** Set while bytes await the client; `"soon"`: check at the end of this tick. */
   #watch: StallWatch | "soon" | undefined;
 
   constructor(res: ServerResponse, sendTimeout: number | false, events: StreamEvents) {
@@ -43,17 +42,17 @@ export class FrameWriter implements Watched {
     this.#events = events;
   }
 
-  /** Whether there is room for another frame. What `write()` returned counts: behind `compression`, `writableNeedDrain` lies. */
+  /** Whether there is room for another frame. It goes by the result of `write()`: behind `compression`, `writableNeedDrain` lies. */
   get isWritable(): boolean {
     return this.#state === "writable";
   }
 
-  /** Whether bytes that were given as they are have left a frame open, so that no other may follow. */
+  /** Whether raw bytes have left a frame open, so that no other frame may follow. */
   get isMidFrame(): boolean {
     return this.#tail !== "" && !this.#tail.replace(/\r\n|\r/g, "\n").endsWith("\n\n");
   }
 
-  /** Whether it has let everything go. Every write may come to this: the response may fail at once. */
+  /** Whether everything has been released. Any write may lead to this, because the response may fail at once. */
   get isClosed(): boolean {
     return this.#state === "closed";
   }
@@ -65,23 +64,23 @@ export class FrameWriter implements Watched {
   write(frame: string | Uint8Array): void {
     if (this.#isOver) return;
     if (typeof frame !== "string") {
-      this.#flushJoined();
+      this.#flushBatch();
       this.#tail = (this.#tail + Buffer.from(frame.subarray(-4)).toString("latin1")).slice(-4);
-      // A copy: the socket reads it later, and the source may fill its buffer anew before that.
+      // Copied, because the source may reuse its buffer before the socket has read it.
       if (frame.length > 0) this.#send(Buffer.from(frame));
       return;
     }
     this.#tail = "";
-    if (this.#joined.length + frame.length > joinedLimit) this.flush();
-    if (this.#joined === "") flushSoon(this);
-    this.#joined += frame;
-    if (this.#joined.length >= joinedLimit) this.flush();
+    if (this.#batch.length + frame.length > batchLimit) this.flush();
+    if (this.#batch === "") flushSoon(this);
+    this.#batch += frame;
+    if (this.#batch.length >= batchLimit) this.flush();
   }
 
-  /** Sends the head without waiting for a frame. */
+  /** Sends the head before there is a frame. */
   flushHead(): void {
     try {
-      // Some test doubles have none.
+      // Some test doubles do not have this method.
       (this.#res as Partial<Flushable>).flushHeaders?.();
     } catch (error) {
       this.#events.onResponseError(error);
@@ -96,10 +95,10 @@ export class FrameWriter implements Watched {
     });
   }
 
-  /** Writes what is left, and nothing after it; the response stays open. A watch goes on until `close`. */
+  /** Writes what is left, and nothing after it. The response stays open, and a stalled client is watched until `release`. */
   stop(): void {
     if (this.#isOver) return;
-    this.#flushJoined();
+    this.#flushBatch();
     if (this.isClosed) return;
     this.#state = "ended";
     this.#resume?.();
@@ -118,24 +117,24 @@ export class FrameWriter implements Watched {
     this.#watchSoon();
   }
 
-  /** Lets everything go: nothing more will be sent or is waited for. */
-  close(): void {
+  /** Releases everything: nothing more is sent or waited for. */
+  release(): void {
     this.#state = "closed";
-    this.#joined = "";
+    this.#batch = "";
     this.#resume?.();
-    this.unwatch();
+    this.onDrained();
     if (this.#onDrain !== undefined) this.#res.removeListener("drain", this.#onDrain);
   }
 
-  /** Writes what is joined, if there is room. The end of each run of microtasks calls it. */
+  /** Writes the batch if there is room. Called at the end of each run of microtasks. */
   flush(): void {
-    if (this.#state === "writable") this.#flushJoined();
+    if (this.#state === "writable") this.#flushBatch();
   }
 
-  #flushJoined(): void {
-    const joined = this.#joined;
-    this.#joined = "";
-    if (joined !== "") this.#send(joined);
+  #flushBatch(): void {
+    const batch = this.#batch;
+    this.#batch = "";
+    if (batch !== "") this.#send(batch);
   }
 
   #send(chunk: string | Uint8Array): void {
@@ -144,14 +143,14 @@ export class FrameWriter implements Watched {
     const isFirst = this.bytes === 0;
     this.bytes += length;
     try {
-      // A write after the end would be an uncaught error of the process.
+      // Node raises a write after the end as an uncaught error.
       if (this.#res.writableEnded) throw responseEnded();
       const bare = isBare(this.#res);
       if (!bare) this.#socket = null;
       if (this.#socket !== null) this.#sent(writeChunk(this.#socket, this.#res, chunk, length));
-      // A tick or a drain that another request set going may have led here.
+      // This may be running in a tick or a drain that belongs to another request.
       else this.#events.runInAsyncScope(() => this.#sent(writeThrough(this.#res, chunk)));
-      // The first one takes the head along. Whoever wraps that one may keep it for later, whatever he does with the next.
+      // The first chunk carries the head. Go direct only if that write was unwrapped: a wrapper may still hold it back.
       if (isFirst && bare && this.#res.chunkedEncoding) this.#socket = this.#res.socket;
     } catch (error) {
       this.#events.onResponseError(error);
@@ -161,7 +160,7 @@ export class FrameWriter implements Watched {
   #sent(progress: Progress): void {
     if (progress !== "sent") this.#watchSoon();
     if (progress !== "full" || this.isClosed) return;
-    // Test doubles and serverless hosts collect the body: no 'drain' would ever come.
+    // Test doubles and serverless hosts collect the body, and never emit 'drain'.
     if (!(this.#res.socket instanceof Duplex)) return;
     this.#state = "draining";
     if (this.#onDrain === undefined) this.#res.on("drain", (this.#onDrain = () => this.#drain()));
@@ -170,9 +169,9 @@ export class FrameWriter implements Watched {
   #drain(): void {
     if (this.#state !== "draining") return;
     this.#state = "writable";
-    // What is joined waits for what the source has ready now. Ticks go before microtasks, and this is one: the flush must be
-    // asked for from among those.
-    if (this.#joined !== "") queueMicrotask(() => flushSoon(this));
+    // The batch still waits for what the source has ready now. This runs in a tick, before the microtasks, so the flush
+    // must be scheduled from a microtask.
+    if (this.#batch !== "") queueMicrotask(() => flushSoon(this));
     this.#resume?.();
     this.#resume = undefined;
   }
@@ -181,31 +180,31 @@ export class FrameWriter implements Watched {
     if (this.#watch !== undefined || this.#sendTimeout === false || this.isClosed) return;
     const sendTimeout = this.#sendTimeout;
     this.#watch = "soon";
-    // Node hands what was written to the system at the end of this tick; only what is left after that is the client's to take.
+    // Node hands over what was written at the end of this tick. Only what is left then is waiting for the client.
     process.nextTick(() => {
       if (this.#watch !== "soon") return;
-      // Who wraps the response may hold something that cannot be seen.
+      // A wrapper may hold bytes that cannot be seen from here.
       this.#watch = this.isDrained && this.#socket !== null ? undefined : new StallWatch(this.#res, sendTimeout, this);
     });
   }
 
   get isDrained(): boolean {
-    // While it is corked the response may hold what the socket does not know of yet.
+    // A corked response may hold bytes that its socket does not know of yet.
     const holder = this.#socket?.writableCorked === 0 ? this.#socket : this.#res;
     return this.#state === "writable" && holder.writableLength === 0;
   }
 
-  unwatch(): void {
-    if (this.#watch instanceof StallWatch) this.#watch.stop();
+  onDrained(): void {
+    if (this.#watch instanceof StallWatch) this.#watch.release();
     this.#watch = undefined;
   }
 
-  stalled(): void {
+  onStalled(): void {
     this.#events.onClientLost("timeout");
   }
 }
 
-/** The writers that have something for the end of this run of microtasks: one tick serves them all. */
+/** The writers with a batch for the end of this run of microtasks. One tick serves them all. */
 let waiting: FrameWriter[] = [];
 
 function flushSoon(writer: FrameWriter): void {

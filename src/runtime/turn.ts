@@ -21,7 +21,7 @@ let hasBegun = false;
 let began = 0;
 let sliceBegan = 0;
 
-/** Those who wait, in the order in which they came: what is left of `queue` from `position` on, and then `newcomers`. */
+/** The callbacks that wait, first come, first served: `queue` from `position` on, then `newcomers`. */
 let queue: (() => void)[] = [];
 let position = 0;
 let newcomers: (() => void)[] = [];
@@ -30,7 +30,7 @@ function begin(): void {
   if (hasBegun) return;
   hasBegun = true;
   began = sliceBegan = now();
-  // Immediates run after sockets and before timers: work on one side of here must not be followed by as much on the other.
+  // Immediates run before timers: if the budget was spent, wait for a second one, so that timers run in between.
   setImmediate(() => (isAllowanceSpent() ? setImmediate(end) : end()));
 }
 
@@ -51,7 +51,7 @@ function isAllowanceSpent(): boolean {
 }
 
 function serveNext(): void {
-  // The end of the turn goes on with those who are left.
+  // `end` continues with the rest of the queue.
   if (isAllowanceSpent()) return;
   if (position === queue.length) {
     queue = newcomers;
@@ -63,18 +63,18 @@ function serveNext(): void {
   position += 1;
   sliceBegan = now();
   next();
-  // Ticks run when no microtask is left: when this stream has done what it can, and its frames are being written.
+  // The tick runs when no microtask is left: this stream has done what it can, and its frames are being written.
   queueMicrotask(() => process.nextTick(serveNext));
 }
 
-/** Whether whoever works now must let the event loop, or a stream that waits, have its turn before going on. */
+/** Whether the caller must yield to the event loop, or to a stream that waits, before it goes on. */
 export function isTurnSpent(): boolean {
   begin();
   const at = now();
   return at - began >= allowance || (isAnybodyWaiting() && at - sliceBegan >= slice);
 }
 
-/** Calls `callback`, which must not throw, when its turn has come: after all who came before, in a turn that is not spent. */
+/** Calls `callback`, which must not throw, after all that came before, in a turn whose allowance is not spent. */
 export function whenTurnComes(callback: () => void): void {
   begin();
   newcomers.push(callback);
@@ -85,10 +85,10 @@ export function nextTurn(): Promise<void> {
   return new Promise(whenTurnComes);
 }
 
-/** How many are served before the frames that they wrote leave, so that the time of a turn includes the writing. */
+/** How many items are served before their frames are written, so that a turn's time includes the writing. */
 const together = 32;
 
-/** Calls `work`, which must not throw, for each item: for as many as the turn allows, and for the others when their turns come. */
+/** Calls `work`, which must not throw, for as many items as the turn allows, and for the others in later turns. */
 export function forEachInTurn<T>(items: readonly T[], work: (item: T) => void): void {
   serveFrom(items, work, 0);
 }
@@ -105,7 +105,7 @@ function serveFrom<T>(items: readonly T[], work: (item: T) => void, start: numbe
   if (end < items.length) process.nextTick(() => serveFrom(items, work, end));
 }
 
-/** Calls `callback` in the next turn of the event loop, however much is done in this one. */
+/** Calls back after every immediate that is queued already; `nextTurn` may be earlier. */
 export function afterOneTurn(callback: () => void): void {
   setImmediate(callback);
 }

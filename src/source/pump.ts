@@ -33,13 +33,13 @@ export abstract class Pump {
 
   /** Begins. Never throws. */
   abstract run(): void;
-  protected abstract leave(): void;
+  protected abstract release(): void;
 
-  /** Lets the source go, for good. */
+  /** Releases the source, for good. */
   stop(): void {
     this.sink = undefined;
     this.outlet = undefined;
-    this.leave();
+    this.release();
   }
 }
 
@@ -69,11 +69,11 @@ class ItemPump extends Pump {
           result = await this.#reader.next();
           isOver = isLast(result);
         } catch (error) {
-          this.#reader.ended();
+          this.#reader.onEnd();
           throw error;
         }
         if (isOver) {
-          this.#reader.ended();
+          this.#reader.onEnd();
           this.sink?.onEnd();
           return;
         }
@@ -91,7 +91,7 @@ class ItemPump extends Pump {
     return this.outlet?.full() ?? (isTurnSpent() ? nextTurn() : undefined);
   }
 
-  protected leave(): void {
+  protected release(): void {
     this.#reader.return();
   }
 }
@@ -133,7 +133,7 @@ class FeedPump extends Pump implements Waiter {
     this.sink?.runInAsyncScope(() => this.run());
   }
 
-  protected leave(): void {
+  protected release(): void {
     this.#feed.end();
   }
 }

@@ -1,37 +1,37 @@
 import { EventStreamError, show } from "../errors.js";
 import { Feed } from "./feed.js";
 
-/** What a stream reads from: one item after the other. */
+/** Reads the items of a source, one after the other. */
 export abstract class SourceReader {
   #isOver = false;
 
-  /** Asks for the next item. */
+  /** Requests the next item. */
   abstract next(): PromiseLike<IteratorResult<unknown>> | IteratorResult<unknown>;
-  /** Lets the source go. */
-  protected abstract leave(): unknown;
+  /** Releases the source. */
+  protected abstract release(): unknown;
 
-  /** Notes that the source ended, or threw, by itself: there is nothing to return from. */
-  ended(): void {
+  /** The source has ended, or thrown, by itself: there is nothing to return from. */
+  onEnd(): void {
     this.#isOver = true;
   }
 
   /**
-   * Says, once, that no more will be asked for. Never throws, and nobody waits for it: a generator that is awaiting
-   * cannot run it yet.
+   * Releases the source, once. Never throws, and is not awaited: a generator that is awaiting something cannot run
+   * its `finally` yet.
    */
   return(): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    letGo(() => this.leave());
+    releaseQuietly(() => this.release());
   }
 }
 
-function letGo(leave: () => unknown): void {
+function releaseQuietly(release: () => unknown): void {
   try {
-    const left = leave();
-    if (isThenable(left)) left.then(undefined, () => {});
+    const released = release();
+    if (isThenable(released)) released.then(undefined, () => {});
   } catch {
-    // Nobody is left who could use it: the stream has ended, and it has been said why.
+    // The stream has ended, and its reason has been reported: this error has no recipient.
   }
 }
 
@@ -50,7 +50,7 @@ export function isLast(result: IteratorResult<unknown>): boolean {
   return Boolean(result.done);
 }
 
-/** Whether `value` can be read at all. Strings and bytes can be iterated too, but nobody means their letters. */
+/** Whether `value` can be read. Strings and bytes are iterable too, but nobody wants an event for each character. */
 export function isReadable(value: unknown): value is object {
   if (typeof value !== "object" || value === null || value instanceof Uint8Array || value instanceof String)
     return false;
@@ -61,7 +61,7 @@ export function isReadable(value: unknown): value is object {
   );
 }
 
-/** The iterators and streams that have been read from: a second reader would get what the first one left. */
+/** The iterators and streams that have been read: a second reader would get only the rest. */
 const consumed = new WeakSet<object>();
 
 /**
@@ -112,12 +112,12 @@ class AsyncReader extends SourceReader {
     return this.#iterator.next();
   }
 
-  protected leave(): unknown {
+  protected release(): unknown {
     return this.#iterator.return?.();
   }
 }
 
-/** As `for await` does it: an iterable of promises is an iterable of what they promise. */
+/** Awaits promises among the items, as `for await` does. */
 class SyncReader extends SourceReader {
   readonly #iterator: Iterator<unknown>;
 
@@ -130,23 +130,23 @@ class SyncReader extends SourceReader {
     const result = this.#iterator.next();
     const done = isLast(result);
     if (!isThenable(result.value)) return result;
-    // `then` is somebody else's, and need not return a promise.
+    // A thenable's own `then` need not return a promise.
     return Promise.resolve(result.value).then(
       (value) => ({ done, value }),
       (error: unknown) => {
-        // The promise has failed; the iterator has not, and still has something to let go.
-        if (!done) letGo(() => this.leave());
+        // The promise failed, not the iterator, which still has to be released.
+        if (!done) releaseQuietly(() => this.release());
         throw error;
       },
     );
   }
 
-  protected leave(): unknown {
+  protected release(): unknown {
     return this.#iterator.return?.();
   }
 }
 
-/** While the stream waits for data its iterator cannot return, and the producer would never hear that nobody listens. */
+/** Destroys the stream: its iterator cannot return while it waits for data, so the producer would never be stopped. */
 class NodeStreamReader extends AsyncReader {
   readonly #stream: NodeStream;
 
@@ -155,15 +155,15 @@ class NodeStreamReader extends AsyncReader {
     this.#stream = stream;
   }
 
-  protected override leave(): unknown {
-    // An error of its clean-up, when nobody listens to it any longer, would end the process.
+  protected override release(): unknown {
+    // Without a listener, an error during its clean-up would end the process.
     this.#stream.on("error", () => {});
     this.#stream.destroy();
-    return super.leave();
+    return super.release();
   }
 }
 
-/** Read by hand, for the same reason: only a reader can cancel a stream while a read is pending. */
+/** Reads with a reader of its own, because only a reader can cancel a stream while a read is pending. */
 class WebStreamReader extends SourceReader {
   readonly #reader: ReadableStreamDefaultReader<unknown>;
 
@@ -176,7 +176,7 @@ class WebStreamReader extends SourceReader {
     return this.#reader.read() as Promise<IteratorResult<unknown>>;
   }
 
-  protected leave(): unknown {
+  protected release(): unknown {
     return this.#reader.cancel();
   }
 }

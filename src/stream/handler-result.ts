@@ -1,7 +1,7 @@
 import type { NextFunction } from "express";
 import { show } from "../errors.js";
 
-/** The result of one call of a handler: its promise, and `next` for the errors that nobody has handled. */
+/** The result of one call of a handler: its promise, and `next` for unhandled errors. */
 export class HandlerResult {
   readonly #next: NextFunction | undefined;
   readonly #resolve: () => void;
@@ -15,7 +15,7 @@ export class HandlerResult {
     this.#reject = reject;
   }
 
-  /** Notes an error that nobody has handled. It may come after the promise is settled: a hook is not awaited. */
+  /** Records an unhandled error. It may come after the promise has settled, because hooks are not awaited. */
   fail(error: unknown): void {
     if (this.#state === "pending") {
       (this.#errors ??= []).push(error);
@@ -23,12 +23,12 @@ export class HandlerResult {
       this.#state = "failed";
       this.#pass(this.#next, forNext([error]));
     } else {
-      // `next` is called once, and a promise settles once: nobody else is left to hear of it.
+      // The promise has settled and `next` has been called or is missing: a warning is all that is left.
       process.emitWarning(forNext([error]) as Error);
     }
   }
 
-  /** Settles the promise. Errors go to `next`, which is called once; without `next` the promise rejects. */
+  /** Settles the promise. Errors go to `next`, in one call; without `next` the promise rejects. */
   settle(): void {
     const errors = this.#errors;
     this.#state = errors === undefined ? "succeeded" : "failed";
@@ -42,7 +42,7 @@ export class HandlerResult {
     try {
       next(error);
     } catch (thrown) {
-      // Not here, where other streams may be waiting for their turn.
+      // Thrown outside this call, in which other streams may still be waiting to be served.
       queueMicrotask(() => {
         throw thrown;
       });
@@ -50,7 +50,7 @@ export class HandlerResult {
   }
 }
 
-/** One error for `next`. What is no object is wrapped: `next("route")` and `next()` mean something else. */
+/** One error for `next`. Only objects are passed as they are: `next("route")` and `next()` mean something else. */
 function forNext(errors: readonly unknown[]): object {
   const [error] = errors;
   if (errors.length > 1)

@@ -5,9 +5,9 @@ import type { EventStream } from "../source/event-stream.js";
 import type { CloseReason, Settings, StreamSummary } from "../options.js";
 import { isThenable } from "../source/readers.js";
 
-/** How one stream ends, and what the application is told of it: through `onError`, `onClose`, `next` and the diagnostics channels. */
+/** How one stream ends, and how the application hears of it: `onError`, `onClose`, `next` and the diagnostics channels. */
 export class Outcome {
-  /** Completed, until something else ends it or the client fails to take the rest. */
+  /** `completed` until something else ends the stream, or the client does not take the rest. */
   reason: CloseReason = "completed";
 
   readonly #request: Request;
@@ -29,12 +29,12 @@ export class Outcome {
     announce("error", { request: this.#request, response: this.#response, error });
   }
 
-  /** Leaves the error to `next`. */
+  /** Passes the error to `next`. */
   passOn(): void {
     this.#result.fail(this.#error);
   }
 
-  /** Gives `tell` the event that `onError` has for the client; where there is none, or it cannot be told, the error is left to `next`. */
+  /** Sends the event of `onError` through `tell`. If there is none, or it cannot be sent, the error goes to `next`. */
   tellClient(stream: EventStream, tell: (event: object) => boolean): boolean {
     try {
       const event: unknown = this.#settings.onError?.(this.#error, stream);
@@ -62,7 +62,7 @@ export class Outcome {
     announce("close", { request: this.#request, response: this.#response, summary });
   }
 
-  /** A hook that is an async function is not awaited, but what it throws must not end the process. */
+  /** A hook's promise is not awaited, but its rejection must not end the process. */
   #watch(returned: PromiseLike<unknown>): void {
     returned.then(undefined, (error: unknown) => this.#result.fail(error));
   }

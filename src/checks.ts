@@ -88,7 +88,7 @@ export function invalidOption(name: string, value: unknown, must: string, cause?
   });
 }
 
-/** Whether all that `value` has are properties of its own: what it inherits would be ignored in silence. */
+/** Whether every option is an own property: inherited ones would be silently ignored. */
 export function isPlainObject(value: unknown): value is object {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
   const prototype: unknown = Object.getPrototypeOf(value);

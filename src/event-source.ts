@@ -70,7 +70,7 @@ export function eventSource<Params = Record<string, string>, Item = EventStreamI
   options?: EventSourceOptions<Item>,
 ): Handler<Params>;
 export function eventSource(source: unknown, options: unknown = {}): Handler<unknown> {
-  // A request is a stream that can be read, and would pass for a source.
+  // A request is an async iterable, so it would pass for a source.
   if (typeof (options as { writeHead?: unknown } | null)?.writeHead === "function") {
     throw new EventStreamError(
       "ERR_INVALID_SOURCE",
@@ -91,7 +91,7 @@ export function eventSource(source: unknown, options: unknown = {}): Handler<unk
       const result = new HandlerResult(next, resolve, reject);
       const begin = (): void => new Session(settings, req as Request, res, result).run(open);
       if (res.headersSent || !isPipelined(req, res)) begin();
-      // Something else may have answered in the meantime, such as a middleware that limits the time.
+      // A timeout middleware, for example, may have answered in the meantime.
       else whenItsTurnComes(req, res, () => (res.writableEnded ? result.settle() : begin()));
     });
   };

@@ -2,7 +2,7 @@ import type { Cursor } from "../broker/subscription.js";
 import type { Waiter } from "../source/feed.js";
 import type { Entry, Log } from "./log.js";
 
-/** The place of an unknown last event ID: before every event, so that there is always a gap. */
+/** The cursor for an unknown last event ID: before every event, so that there is always a gap. */
 export const nowhere = -1;
 
 /** Where cursors get their logs. */

@@ -124,7 +124,7 @@ export class Log {
   }
 
   /**
-   * Where `from: "start"` begins: before what is held. Of a channel that has had a producer, before all there ever was:
+   * Where `from: "start"` begins: before what is held. If the channel has had a producer, before its first event ever:
    * an answer without its beginning starts with a gap.
    */
   get start(): number {

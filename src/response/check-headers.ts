@@ -3,7 +3,7 @@ import { invalidOption, isPlainObject } from "../checks.js";
 import { show } from "../errors.js";
 import { type HeaderList, headerList, type HeadersOption } from "./head.js";
 
-/** These describe a body whose length and coding are not the caller's to say. */
+/** Node sets these itself, because a stream has no known length. */
 const framing = new Set(["content-length", "transfer-encoding", "trailer"]);
 
 /**

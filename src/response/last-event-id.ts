@@ -4,7 +4,7 @@ import type { IncomingMessage } from "node:http";
  * The `Last-Event-ID` that the client sent: the `id` of the last event that reached it.
  *
  * The standard sends it as UTF-8; Node hands every header over as latin1. Bytes that are no UTF-8
- * become U+FFFD: an ID that was never given, which is for the application to see.
+ * become U+FFFD, so the application sees an ID that it never issued.
  */
 export function lastEventId(req: IncomingMessage): string | undefined {
   const header = req.headers["last-event-id"];

@@ -1,4 +1,4 @@
-/** What is told of an abort. */
+/** Called when the signal aborts. */
 interface AbortListener {
   handleEvent(): void;
 }
@@ -55,7 +55,7 @@ export class LazySignal implements AbortSource {
 export class HasLazySignal {
   readonly #lazySignal: LazySignal;
 
-  /** For a property of the object's own: what inherits from the object, or stands in for it, has no signal of its own, and must not seem to. */
+  /** An own property: objects that inherit from it and proxies have no lazy signal. */
   protected static readonly signalAccessor: PropertyDescriptor & ThisType<HasLazySignal> = {
     enumerable: true,
     get() {

@@ -14,7 +14,7 @@ const batch = { calls: 50, milliseconds: 5 };
 // Taken at load: under fake timers work takes its real time.
 const realNow = performance.now.bind(performance);
 
-/** Who is called. */
+/** The callee of a shared interval. */
 export interface Ticker {
   tick(): void;
 }

@@ -78,7 +78,7 @@ class ItemPump extends Pump {
           return;
         }
         this.sink?.send(result.value);
-        // Each wait may bring about the other: the turn may be over when there is room, and the socket full when the turn comes.
+        // Check both again after each wait: the turn may be spent once there is room, and the socket full once the turn comes.
         for (let pause = this.#pause(); pause !== undefined; pause = this.#pause()) await pause;
       }
     } catch (error) {
@@ -138,7 +138,7 @@ class FeedPump extends Pump implements Waiter {
   }
 }
 
-/** Those who were woken together run as soon as whoever woke them is done, as far as the turn lasts. */
+/** Pumps woken by one publish run after it returns, as many as the turn allows. */
 let woken: FeedPump[] = [];
 
 function runWoken(): void {

@@ -95,7 +95,7 @@ export class Session extends AsyncResource implements Sink, StreamEvents {
     this.#pump = pump;
     if (this.#res.headersSent) return this.onError(headersSent());
     pump.run();
-    // Begins to count only now, so that the source has a whole turn of the event loop.
+    // Scheduled after the source has been asked, so that the source has a whole turn of the event loop.
     afterOneTurn(() => this.#openIdle());
   }
 
@@ -127,7 +127,7 @@ export class Session extends AsyncResource implements Sink, StreamEvents {
     if (this.#state === "open" && !this.#res.headersSent) this.#connection.writer.flushHead();
   }
 
-  /** Answers with a head that is the whole answer. */
+  /** Sends response headers without a body. */
   #answerWithHead(set: typeof setHead): void {
     set(this.#res, this.#settings);
     if (this.#shutdown.hasBegun) this.#res.setHeader("Connection", "close");

@@ -47,7 +47,10 @@ export function producingFunction(s: string, define: Define): string {
       WHERE h.id = c.id;
     END IF;
   END IF;
-  PERFORM ${s}.settle(ARRAY[channel], max_events);
+  -- A renewal changes nothing that anybody reads, and a bell for it would call the producer to renew again.
+  IF act <> 'renew' OR verdict <> 'held' THEN
+    PERFORM ${s}.settle(ARRAY[channel], max_events);
+  END IF;
   RETURN QUERY SELECT verdict, NULL::text;`,
   );
 }

@@ -3,6 +3,7 @@ import { PGlite } from "@electric-sql/pglite";
 import { postgresBroker } from "express-event-source/postgres";
 import type { PoolClient } from "pg";
 import { expect, it, onTestFinished, vi } from "vitest";
+import { Gate, turn } from "../support/stage.js";
 import { describeWithPostgres } from "./postgres-server.js";
 
 describeWithPostgres("postgresBroker and its pool", (postgres) => {
@@ -39,4 +40,32 @@ it("closes in order where its PGlite was closed before it", async () => {
   await pool.close();
   await broker.close();
   expect(await rest).toMatchObject({ done: true });
+});
+
+it("asks next to nothing of its database while a producer has not got its first item", async () => {
+  const pool = await PGlite.create();
+  onTestFinished(() => pool.close());
+  let asked = 0;
+  const transaction = pool.transaction.bind(pool);
+  pool.transaction = (callback) => {
+    // PGlite answers in microtasks: without a bound, no timer would end a loop.
+    if (++asked > 200) throw new Error("asked again and again");
+    return transaction(callback);
+  };
+  const broker = postgresBroker({ pool });
+  onTestFinished(() => broker.close());
+  await broker.migrate();
+  const first = new Gate();
+  const run = await broker.produce("a", async function* () {
+    await first.opened;
+    yield { data: "answer" };
+  });
+  await broker.publish("a", { data: "note" });
+  const listening = "SELECT 1 FROM pg_listening_channels()";
+  await vi.waitFor(async () => expect((await pool.query(listening)).rows).not.toEqual([]));
+  await broker.publish("a", { data: "another" });
+  for (let turns = 0; turns < 20; turns++) await turn();
+  expect(asked).toBeLessThan(20);
+  first.open();
+  expect(await run?.done).toBe("completed");
 });

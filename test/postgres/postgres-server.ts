@@ -78,27 +78,27 @@ export class PostgresServer {
   async start(): Promise<void> {
     if (folder === undefined) throw new Error("No PostgreSQL in /usr/lib/postgresql.");
     const identity = unprivileged();
-    if (this.port === 0) {
+    if (this.port !== 0) return this.#run();
+    this.#directory = mkdtempSync(join(tmpdir(), "postgres-test-"));
+    if (identity.uid !== undefined) chownSync(this.#directory, identity.uid, identity.gid as number);
+    const options = ["-D", this.#data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"];
+    execFileSync(join(folder, "initdb"), options, { ...identity, cwd: this.#directory, stdio: "ignore" });
+    for (let tries = 1; ; tries++) {
       this.port = await freePort();
-      this.#directory = mkdtempSync(join(tmpdir(), "postgres-test-"));
-      if (identity.uid !== undefined) chownSync(this.#directory, identity.uid, identity.gid as number);
-      const options = [
-        "-D",
-        join(this.#directory, "data"),
-        "-U",
-        "postgres",
-        "-A",
-        "trust",
-        "-E",
-        "UTF8",
-        "--locale=C",
-      ];
-      execFileSync(join(folder, "initdb"), [...options, "--no-sync"], {
-        ...identity,
-        cwd: this.#directory,
-        stdio: "ignore",
-      });
+      try {
+        return await this.#run();
+      } catch (error) {
+        // Something else may have taken the port in the meantime.
+        if (tries === 5) throw error;
+      }
     }
+  }
+
+  get #data(): string {
+    return join(this.#directory, "data");
+  }
+
+  async #run(): Promise<void> {
     const settings = [
       "listen_addresses=127.0.0.1",
       `unix_socket_directories=${this.#directory}`,
@@ -106,8 +106,9 @@ export class PostgresServer {
       "log_min_messages=fatal",
       ...this.#settings,
     ].flatMap((setting) => ["-c", setting]);
-    const args = ["-D", join(this.#directory, "data"), "-p", String(this.port), ...settings];
-    const child = spawn(join(folder, "postgres"), args, { ...identity, cwd: this.#directory, stdio: "ignore" });
+    const args = ["-D", this.#data, "-p", String(this.port), ...settings];
+    const options = { ...unprivileged(), cwd: this.#directory, stdio: "ignore" } as const;
+    const child = spawn(join(folder as string, "postgres"), args, options);
     this.#process = child;
     while (!(await this.#accepts())) {
       if (child.exitCode !== null) throw new Error(`postgres ended with ${child.exitCode}: ${args.join(" ")}`);
@@ -115,12 +116,14 @@ export class PostgresServer {
     }
   }
 
+  /** Whether this server answers: another one may have the port, and this one be about to end for that. */
   async #accepts(): Promise<boolean> {
     const client = new Client(this.config);
     client.on("error", () => {});
     try {
       await client.connect();
-      return true;
+      const { rows } = await client.query<{ data_directory: string }>("SHOW data_directory");
+      return rows[0]?.data_directory === this.#data;
     } catch {
       return false;
     } finally {

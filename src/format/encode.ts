@@ -51,36 +51,36 @@ export function encodeEvent(item: Exclude<EventStreamItem, Uint8Array>, options:
   return encode(item, lineEnding, serialize);
 }
 
-/** The work of `encodeEvent`, for callers that have checked their options once and for all. */
+/** Does the work of `encodeEvent` with options that have been checked. */
 export function encode(item: unknown, lineEnding: LineEnding, serialize: Serialize): string {
   if (typeof item === "object" && item !== null) return encodeObject(item, lineEnding, serialize);
   if (item === undefined || item === null || typeof item === "function" || typeof item === "symbol") {
     throw invalidItem(item);
   }
-  return dataLines("", item, lineEnding, serialize) + lineEnding;
+  return dataLines("", item, lineEnding, serialize, lineEnding);
 }
 
 /**
- * Most events are plain objects with an `event`, an `id` and `data`, and a fast server encodes hundreds of thousands of
- * them a second: each step here was measured, and whatever is rare has been moved out of the way.
+ * Most events are plain objects with an `event`, an `id` and `data`. A busy server encodes hundreds of thousands of them a
+ * second, so every check and every concatenation counts.
  */
 function encodeObject(item: ServerSentEvent, lineEnding: LineEnding, serialize: Serialize): string {
-  // The frame that a broker shares among its subscribers is the one that the defaults would make.
+  // A broker encodes an event once, with the default options, for all its subscribers.
   if (Object.getPrototypeOf(item) !== Object.prototype && lineEnding === "\n" && serialize === JSON.stringify) {
     const frame = frameOf(item);
     if (frame !== undefined) return frame;
   }
   const { comment, id, event, data, retry } = fieldsOf(item);
   let frame = comment === undefined ? "" : lines("", ": ", checkComment(comment), lineEnding);
-  if (id !== undefined) frame += `id: ${checkId(id)}${lineEnding}`;
+  if (id !== undefined) frame += "id: " + checkId(id) + lineEnding;
   if (event !== undefined) frame += eventLine(event, lineEnding);
-  if (data !== undefined) frame = dataLines(frame, data, lineEnding, serialize);
-  else if (event !== undefined || (frame === "" && retry === undefined)) throw nothingToSend(item, event);
-  if (retry !== undefined) frame += `retry: ${checkRetry(retry)}${lineEnding}`;
-  return frame + lineEnding;
+  const end = retry === undefined ? lineEnding : `retry: ${checkRetry(retry)}${lineEnding}${lineEnding}`;
+  if (data !== undefined) return dataLines(frame, data, lineEnding, serialize, end);
+  if (event !== undefined || (frame === "" && retry === undefined)) throw nothingToSend(item, event);
+  return frame + end;
 }
 
-/** The lines of the event names seen last. A stream has few names, and checking and joining one costs more than finding it. */
+/** The lines of recent event names. A stream has few names, and looking a line up is cheaper than checking and building it. */
 const eventLines = new Map<unknown, string>();
 
 function eventLine(event: unknown, lineEnding: LineEnding): string {
@@ -88,24 +88,24 @@ function eventLine(event: unknown, lineEnding: LineEnding): string {
   if (known !== undefined) return known;
   const line = `event: ${checkEvent(event)}${lineEnding}`;
   if (lineEnding === "\n" && line.length <= 64) {
-    // Names made of a client's words must not add up.
+    // Bounded, because names may come from clients.
     if (eventLines.size === 64) eventLines.clear();
-    // A copy: a name that was cut out of a long text would keep all of it in memory.
+    // A copy: a substring would keep the long text that it was cut from in memory.
     const copy = JSON.parse(JSON.stringify(line)) as string;
     eventLines.set(copy.slice("event: ".length, -1), copy);
   }
   return line;
 }
 
-/** `before`, and the lines of `data`. */
-function dataLines(before: string, data: unknown, lineEnding: LineEnding, serialize: Serialize): string {
-  if (typeof data === "string") return lines(before, "data: ", data, lineEnding);
-  // JSON has no word for a bigint, and its digits are what everyone means.
-  if (typeof data === "bigint") return `${before}data: ${data}${lineEnding}`;
+/** `before`, the lines of `data`, and `end`. */
+function dataLines(before: string, data: unknown, lineEnding: LineEnding, serialize: Serialize, end: string): string {
+  if (typeof data === "string") return lines(before, "data: ", data, lineEnding) + end;
+  // JSON cannot express a bigint; its digits are what the application means.
+  if (typeof data === "bigint") return `${before}data: ${data}${lineEnding}${end}`;
   const text = serialized(data, serialize);
-  // JSON escapes every line break: there is nothing to look for.
-  if (serialize === JSON.stringify) return before + "data: " + text + lineEnding;
-  return lines(before, "data: ", text, lineEnding);
+  // JSON escapes every line break, so there is none to look for. The usual end is one constant: each piece costs 20 ns.
+  if (serialize === JSON.stringify) return before + "data: " + text + (end === "\n" ? "\n\n" : lineEnding + end);
+  return lines(before, "data: ", text, lineEnding) + end;
 }
 
 /** @throws {EventStreamError} `ERR_UNSERIALIZABLE_DATA` */
@@ -123,9 +123,9 @@ export function serialized(data: unknown, serialize: Serialize): string {
 /** "Lines must be separated by either a CRLF pair, a single LF, or a single CR": those three, and no other. */
 const lineBreak = /\r\n|\n|\r/;
 
-/** `before`, and each line of `text` after the field's name. */
+/** `before`, then each line of `text` after the name of the field. */
 function lines(before: string, name: ": " | "data: ", text: string, lineEnding: LineEnding): string {
-  // Two scans are far cheaper than a split, and most text has one line.
+  // Most text has one line, and two scans are far cheaper than a split.
   if (text.indexOf("\n") === -1 && text.indexOf("\r") === -1) return before + name + text + lineEnding;
   let out = before;
   for (const line of text.split(lineBreak)) out += name + line + lineEnding;

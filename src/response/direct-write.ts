@@ -1,5 +1,6 @@
 import { OutgoingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import type { StreamEvents } from "./stream-events.js";
 
 /** Node's own `write`, inherited by every unwrapped response. */
 // eslint-disable-next-line @typescript-eslint/unbound-method -- compared, never called
@@ -8,32 +9,68 @@ const { write } = OutgoingMessage.prototype;
 /** A response that `compression()` has wrapped: without a call of `flush`, it holds every event back. */
 export type Flushable = ServerResponse & { flush?: () => void };
 
-/** Whether no middleware has wrapped `write`. */
-export function isBare(res: ServerResponse): boolean {
-  return res.write === write;
-}
-
 /** How far a chunk has come. `"sent"`: in the kernel; `"waiting"`: buffered, with room for more; `"full"`: await `'drain'`. */
 export type Progress = "sent" | "waiting" | "full";
 
+/**
+ * Writes chunks to a response: straight to its socket if nothing wraps the response, and through the wrapper otherwise.
+ *
+ * Node writes a chunk as a list of four pieces, which costs a small event more than everything else that happens to it.
+ * Here a string goes to the socket in one piece, with the same bytes.
+ */
+export class ChunkWriter {
+  readonly #res: Flushable;
+  readonly #events: StreamEvents;
+  /** The response's socket, if chunks may go straight to it; `null` if they may not; `undefined` before the first chunk. */
+  #socket: Socket | null | undefined;
+
+  constructor(res: Flushable, events: StreamEvents) {
+    this.#res = res;
+    this.#events = events;
+  }
+
+  /** Writes a chunk of `length` bytes. */
+  write(chunk: string | Uint8Array, length: number): Progress {
+    const res = this.#res;
+    const isBare = res.write === write;
+    if (!isBare) this.#socket = null;
+    const socket = this.#socket;
+    if (socket && typeof chunk === "string" && leadsStraightTo(socket, res)) {
+      return writeDirectly(socket, res, chunk, length);
+    }
+    // This may be running in a tick or a drain that belongs to another request.
+    const progress = this.#events.runInAsyncScope(() => writeThrough(res, chunk));
+    // The first chunk carries the head. Go direct only if that write was unwrapped: a wrapper may still hold it back.
+    if (socket === undefined) this.#socket = isBare && res.chunkedEncoding ? res.socket : null;
+    return progress;
+  }
+
+  /** Whether no bytes wait for the client, as far as that can be seen. */
+  get isDrained(): boolean {
+    // A corked response may hold bytes that its socket does not know of yet.
+    const holder = this.#socket?.writableCorked === 0 ? this.#socket : this.#res;
+    return holder.writableLength === 0;
+  }
+
+  /** Whether a wrapper may hold bytes that cannot be seen from here. */
+  get mayHideBytes(): boolean {
+    return !this.#socket;
+  }
+}
+
 /** Writes a chunk through whatever wraps the response. */
-export function writeThrough(res: Flushable, chunk: string | Uint8Array): Progress {
+function writeThrough(res: Flushable, chunk: string | Uint8Array): Progress {
   // Many wrappers return nothing. Ask Node only then: behind `compression`, `writableNeedDrain` lies.
   const hasRoom = (res.write(chunk) as boolean | undefined) ?? !res.writableNeedDrain;
   res.flush?.();
   return hasRoom ? "waiting" : "full";
 }
 
-/**
- * Writes a chunk of `length` bytes straight to the socket of a response that is unwrapped, and was when its head was sent.
- *
- * Node writes a chunk as a list of four pieces, which costs a small event more than everything else that happens to it.
- * Here a string goes to the socket in one piece, with the same bytes.
- */
-export function writeChunk(socket: Socket, res: Flushable, chunk: string | Uint8Array, length: number): Progress {
-  if (typeof chunk !== "string" || !leadsStraightTo(socket, res)) return writeThrough(res, chunk);
+function writeDirectly(socket: Socket, res: ServerResponse, chunk: string, length: number): Progress {
+  // As many bytes as characters: it is ASCII. Node writes up to 16 kB of latin1 without allocating memory for the bytes.
+  const encoding = length === chunk.length ? "latin1" : "utf8";
   // The empty write sends nothing; it makes the response emit 'drain' later.
-  const hasRoom = socket.write(`${length.toString(16)}\r\n${chunk}\r\n`) || res.write("");
+  const hasRoom = socket.write(`${length.toString(16)}\r\n${chunk}\r\n`, encoding) || res.write("");
   if (!hasRoom) return "full";
   return socket.writableLength === 0 ? "sent" : "waiting";
 }

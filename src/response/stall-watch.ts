@@ -6,7 +6,9 @@ import { type Beat, every, type Ticker } from "../runtime/shared-interval.js";
 export interface Watched {
   /** Whether nothing is left for the client to take. */
   readonly isDrained: boolean;
-  /** The client has taken everything: the watch may end. */
+  /** Whether there may be bytes that cannot be seen. */
+  readonly mayHideBytes: boolean;
+  /** The client has taken everything, and the watch is over. */
   onDrained(): void;
   /** Bytes were waiting, and the client has taken none of them for `sendTimeout` milliseconds. */
   onStalled(): void;
@@ -15,20 +17,37 @@ export interface Watched {
 /** Checks four times in each `sendTimeout` whether the client takes bytes that are waiting for it. */
 export class StallWatch implements Ticker {
   readonly #res: ServerResponse;
+  readonly #sendTimeout: number;
   readonly #watched: Watched;
-  readonly #beat: Beat;
-  #taken: number;
+  #state: "new" | "watching" | "over" = "new";
+  #beat: Beat | undefined;
+  #taken = 0;
   #quarters = 0;
 
   constructor(res: ServerResponse, sendTimeout: number, watched: Watched) {
     this.#res = res;
+    this.#sendTimeout = sendTimeout;
     this.#watched = watched;
-    this.#taken = taken(res);
-    this.#beat = every(sendTimeout / 4, this);
+    // Node hands over what was written at the end of this tick. Only what is left then is waiting for the client.
+    process.nextTick(() => this.#begin());
+  }
+
+  #begin(): void {
+    if (this.#state !== "new") return;
+    if (this.#watched.isDrained && !this.#watched.mayHideBytes) return this.#end();
+    this.#state = "watching";
+    this.#taken = taken(this.#res);
+    this.#beat = every(this.#sendTimeout / 4, this);
+  }
+
+  #end(): void {
+    this.release();
+    this.#watched.onDrained();
   }
 
   release(): void {
-    this.#beat.stop();
+    this.#state = "over";
+    this.#beat?.stop();
   }
 
   tick(): void {
@@ -37,7 +56,7 @@ export class StallWatch implements Ticker {
     const moved = now !== this.#taken || this.#res.socket === null;
     this.#taken = now;
     this.#quarters = moved ? 0 : this.#quarters + 1;
-    if (this.#watched.isDrained) this.#watched.onDrained();
+    if (this.#watched.isDrained) this.#end();
     else if (this.#quarters >= 4) this.#watched.onStalled();
   }
 }

@@ -14,5 +14,5 @@ export interface StreamEvents {
   /** The source, an item or a hook failed. The response still works. */
   onError(error: unknown): void;
   /** Runs `work` in the async context of the stream's own request. */
-  runInAsyncScope(work: () => void): void;
+  runInAsyncScope<Result>(work: () => Result): Result;
 }

@@ -1,13 +1,12 @@
 import type { ServerResponse } from "node:http";
-import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { responseEnded } from "../errors.js";
-import { type Flushable, isBare, type Progress, writeChunk, writeThrough } from "./direct-write.js";
+import { ChunkWriter } from "./direct-write.js";
 import type { StreamEvents } from "./stream-events.js";
 import { StallWatch, type Watched } from "./stall-watch.js";
 
-/** The most characters of one batch: Node's own high-water mark. */
-const batchLimit = 16_384;
+/** The most characters of one batch: with the framing of a chunk around them, Node's own high-water mark. */
+const batchLimit = 16_384 - 10;
 
 /**
  * Writes whole frames to a response, and knows whether the response has room for more.
@@ -19,7 +18,8 @@ export class FrameWriter implements Watched {
   /** How many bytes have been written, before any compression. */
   bytes = 0;
 
-  readonly #res: Flushable;
+  readonly #res: ServerResponse;
+  readonly #chunks: ChunkWriter;
   readonly #sendTimeout: number | false;
   readonly #events: StreamEvents;
 
@@ -31,13 +31,12 @@ export class FrameWriter implements Watched {
   #resume: (() => void) | undefined;
   /** Added when the response is first full, and kept for its life: behind `compression`, each `once` would stay as well. */
   #onDrain: (() => void) | undefined;
-  /** The response's socket, if chunks may go straight to it. */
-  #socket: Socket | null = null;
-  /** Set while bytes await the client; `"soon"`: check at the end of this tick. */
-  #watch: StallWatch | "soon" | undefined;
+  /** Set while bytes await the client. */
+  #watch: StallWatch | undefined;
 
   constructor(res: ServerResponse, sendTimeout: number | false, events: StreamEvents) {
     this.#res = res;
+    this.#chunks = new ChunkWriter(res, events);
     this.#sendTimeout = sendTimeout;
     this.#events = events;
   }
@@ -81,7 +80,7 @@ export class FrameWriter implements Watched {
   flushHead(): void {
     try {
       // Some test doubles do not have this method.
-      (this.#res as Partial<Flushable>).flushHeaders?.();
+      (this.#res as Partial<ServerResponse>).flushHeaders?.();
     } catch (error) {
       this.#events.onResponseError(error);
     }
@@ -114,7 +113,7 @@ export class FrameWriter implements Watched {
     } catch (error) {
       this.#events.onResponseError(error);
     }
-    this.#watchSoon();
+    this.#watchClient();
   }
 
   /** Releases everything: nothing more is sent or waited for. */
@@ -122,7 +121,7 @@ export class FrameWriter implements Watched {
     this.#state = "closed";
     this.#batch = "";
     this.#resume?.();
-    this.onDrained();
+    this.#watch?.release();
     if (this.#onDrain !== undefined) this.#res.removeListener("drain", this.#onDrain);
   }
 
@@ -140,28 +139,21 @@ export class FrameWriter implements Watched {
   #send(chunk: string | Uint8Array): void {
     if (this.isClosed) return;
     const length = Buffer.byteLength(chunk);
-    const isFirst = this.bytes === 0;
     this.bytes += length;
     try {
       // Node raises a write after the end as an uncaught error.
       if (this.#res.writableEnded) throw responseEnded();
-      const bare = isBare(this.#res);
-      if (!bare) this.#socket = null;
-      if (this.#socket !== null) this.#sent(writeChunk(this.#socket, this.#res, chunk, length));
-      // This may be running in a tick or a drain that belongs to another request.
-      else this.#events.runInAsyncScope(() => this.#sent(writeThrough(this.#res, chunk)));
-      // The first chunk carries the head. Go direct only if that write was unwrapped: a wrapper may still hold it back.
-      if (isFirst && bare && this.#res.chunkedEncoding) this.#socket = this.#res.socket;
+      const progress = this.#chunks.write(chunk, length);
+      if (progress !== "sent") this.#watchClient();
+      if (progress === "full") this.#awaitDrain();
     } catch (error) {
       this.#events.onResponseError(error);
     }
   }
 
-  #sent(progress: Progress): void {
-    if (progress !== "sent") this.#watchSoon();
-    if (progress !== "full" || this.isClosed) return;
+  #awaitDrain(): void {
     // Test doubles and serverless hosts collect the body, and never emit 'drain'.
-    if (!(this.#res.socket instanceof Duplex)) return;
+    if (this.isClosed || !(this.#res.socket instanceof Duplex)) return;
     this.#state = "draining";
     if (this.#onDrain === undefined) this.#res.on("drain", (this.#onDrain = () => this.#drain()));
   }
@@ -176,26 +168,20 @@ export class FrameWriter implements Watched {
     this.#resume = undefined;
   }
 
-  #watchSoon(): void {
+  #watchClient(): void {
     if (this.#watch !== undefined || this.#sendTimeout === false || this.isClosed) return;
-    const sendTimeout = this.#sendTimeout;
-    this.#watch = "soon";
-    // Node hands over what was written at the end of this tick. Only what is left then is waiting for the client.
-    process.nextTick(() => {
-      if (this.#watch !== "soon") return;
-      // A wrapper may hold bytes that cannot be seen from here.
-      this.#watch = this.isDrained && this.#socket !== null ? undefined : new StallWatch(this.#res, sendTimeout, this);
-    });
+    this.#watch = new StallWatch(this.#res, this.#sendTimeout, this);
   }
 
   get isDrained(): boolean {
-    // A corked response may hold bytes that its socket does not know of yet.
-    const holder = this.#socket?.writableCorked === 0 ? this.#socket : this.#res;
-    return this.#state === "writable" && holder.writableLength === 0;
+    return this.#state === "writable" && this.#chunks.isDrained;
+  }
+
+  get mayHideBytes(): boolean {
+    return this.#chunks.mayHideBytes;
   }
 
   onDrained(): void {
-    if (this.#watch instanceof StallWatch) this.#watch.release();
     this.#watch = undefined;
   }
 

@@ -76,8 +76,33 @@ describe("a chunk of a response that nobody wraps", () => {
     const written = pieces(tap);
     tap.drip();
     await client.until(chunk(2));
-    expect(written).toEqual([[`10\r\ndata: 2 — é\n\n\r\n`]]);
+    expect(written).toEqual([[`10\r\ndata: 2 — é\n\n\r\n`, "utf8"]]);
     expect(body(client)).toBe(chunk(1) + chunk(2));
+  });
+
+  it("leaves as latin1 if it is ASCII, which has the same bytes and needs no memory of its own", async () => {
+    const opened = new Gate();
+    let res!: Response;
+    const { port } = await serve(
+      express().get(
+        "/",
+        eventSource(async function* (_req, stream) {
+          res = stream.response;
+          yield "first";
+          await opened.opened;
+          yield "x".repeat(16_000);
+          yield "last";
+        }),
+      ),
+    );
+    const client = new RawClient(port).request("GET", "/");
+    await client.until("data: first\n\n");
+    const write = vi.spyOn(res.socket!, "write");
+    opened.open();
+    await client.until("data: last\n\n");
+    const [piece, encoding] = write.mock.calls[0] as unknown as [string, string];
+    expect(encoding).toBe("latin1");
+    expect(piece).toBe(`${(16_020).toString(16)}\r\ndata: ${"x".repeat(16_000)}\n\ndata: last\n\n\r\n`);
   });
 
   it("is one over TLS too", async () => {

@@ -36,13 +36,13 @@ function request(port, path, received, source, header = "") {
 
 const commands = {
   /** Reads `streams` streams of so many `events` at once, each to its last event. The milliseconds it took. */
-  drain({ port, streams, events }) {
+  drain({ port, streams, events, kind }) {
     const began = process.hrtime.bigint();
     let left = streams;
     return new Promise((resolve, reject) => {
       for (let n = 0; n < streams; n++) {
         let seen = 0;
-        const socket = request(port, `/ready?count=${events}`, (more) => {
+        const socket = request(port, `/ready?kind=${kind}&count=${events}`, (more) => {
           seen += more;
           // Some contenders keep the connection alive after the last one.
           if (seen >= events) socket.destroy();

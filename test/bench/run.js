@@ -7,10 +7,23 @@ import { median, quantile } from "./statistics.js";
 import { churn } from "./workloads/churn.js";
 import { fanOut1000, fanOut5000 } from "./workloads/fan-out.js";
 import { idle } from "./workloads/idle.js";
-import { fifty, one } from "./workloads/ready.js";
+import { fifty, fiftyCold, fiftyData, one, oneCold, oneData, tokens } from "./workloads/ready.js";
 import { stalled } from "./workloads/stalled.js";
 
-const workloads = { one, fifty, "fan-out-1000": fanOut1000, "fan-out-5000": fanOut5000, idle, churn, stalled };
+const workloads = {
+  one,
+  "one-cold": oneCold,
+  fifty,
+  "fifty-cold": fiftyCold,
+  "one-data": oneData,
+  "fifty-data": fiftyData,
+  tokens,
+  "fan-out-1000": fanOut1000,
+  "fan-out-5000": fanOut5000,
+  idle,
+  churn,
+  stalled,
+};
 const contenders = ["raw", "ours", "loop", "better-sse", "fastify-sse", "hono", "h3"];
 
 const { values, positionals } = parseArgs({
@@ -63,8 +76,14 @@ async function measure(workload) {
     entrants.push({ name, contender, client, prepared: await workload.prepare(contender, client), rounds: [] });
   }
   for (let n = 0; n < Number(values.rounds ?? workload.rounds); n++) {
-    for (const { contender, client, prepared, rounds } of entrants)
+    for (const entrant of entrants) {
+      if (workload.isCold) {
+        await entrant.contender.stop();
+        entrant.contender = await open(entrant.name, workload);
+      }
+      const { contender, client, prepared, rounds } = entrant;
       rounds.push(await workload.round(contender, client, prepared));
+    }
   }
   for (const { contender, client } of entrants) {
     await client.stop();

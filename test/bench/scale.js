@@ -1,5 +1,5 @@
 /**
- * Many streams on one machine: `node scale.js [idle] [broadcast] [close] [storm] [cluster]`.
+ * Many streams on one machine: `node scale.js [ready] [idle] [broadcast] [close] [storm] [cluster]`.
  *
  * A process may have 20,000 descriptors here, so one server holds up to 19,000 streams and `cluster` spreads 100,000 over
  * six processes behind one port. Clients are plain sockets in processes of their own, from addresses of 127.0.0.0/8.
@@ -40,6 +40,28 @@ async function warm(server, client) {
 const kilobytes = (bytes) => (bytes / 1_024).toFixed(1);
 
 const measures = {
+  /**
+   * How long the event loop is blocked while all sources are always ready and all clients read. There is no row for raw:
+   * Node accepts one connection in each turn of the loop, and raw's turns are so long that the streams never all open.
+   */
+  async ready() {
+    const rows = [["streams", "longest block ms, of five seconds"]];
+    for (const streams of [1, 50, 300, 1_000]) {
+      rows.push(
+        await scene("ours", async (server, client) => {
+          await client.ask("drain", { port: server.ready, streams: 10, events: 20_000, kind: "event" });
+          await client.ask("hold", { port: server.ready, streams, path: "/ready?count=1000000000" });
+          await sleep(1_000);
+          const begun = await server.ask("begin");
+          await sleep(5_000);
+          const { block } = await server.ask("end", begun);
+          return [streams, block.toFixed(1)];
+        }),
+      );
+    }
+    return rows;
+  },
+
   /** What idle streams hold, and what their pings cost, as their number grows. */
   async idle() {
     const rows = [["", "streams", "heap kB/stream", "resident kB/stream", "CPU s/min", "longest block ms"]];

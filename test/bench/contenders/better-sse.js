@@ -1,8 +1,8 @@
 import { createChannel, createSession } from "better-sse";
-import { eventData } from "../event.js";
+import { asked, makers, readyItems } from "../event.js";
 import { expressServer } from "./express.js";
 
-/** `iterate` knows no backpressure, and adds an event's type and a random id of its own. */
+/** `push` knows no backpressure. It adds a type and a random ID where an event has none, and sends a string as JSON. */
 export function contender({ pingInterval }) {
   const options = { keepAlive: pingInterval, retry: null };
   const channel = createChannel();
@@ -10,21 +10,27 @@ export function contender({ pingInterval }) {
     "/ready": async (req, res) => {
       // It would go on pinging a response that has ended.
       const session = await createSession(req, res, { ...options, keepAlive: null });
-      await session.iterate(readyData(Number(req.query.count)));
+      for await (const item of readyItems(...asked(req.query))) push(session, item);
       res.end();
     },
     "/hello": async (req, res) => {
       const session = await createSession(req, res, options);
-      session.push(eventData(0));
+      push(session, makers.event(0));
     },
     "/room": async (req, res) => {
       channel.register(await createSession(req, res, options));
     },
   });
-  return { server, publish: (n) => channel.broadcast(eventData(n)) };
+  return {
+    server,
+    publish(n) {
+      const { data, event, id } = makers.event(n);
+      channel.broadcast(data, event, { eventId: id });
+    },
+  };
 }
 
-/** What it iterates is the data alone. */
-async function* readyData(count) {
-  for (let n = 0; n < count; n++) yield eventData(n);
+function push(session, item) {
+  if (typeof item === "string") session.push(item);
+  else session.push(item.data, item.event, item.id);
 }

@@ -1,6 +1,6 @@
 import fastifySse from "@fastify/sse";
 import fastify from "fastify";
-import { eventData, readyEvents } from "../event.js";
+import { asked, makers, readyItems } from "../event.js";
 
 /** It has no broadcast: its README loops over the replies, and so does this. */
 export async function contender({ pingInterval }) {
@@ -8,11 +8,11 @@ export async function contender({ pingInterval }) {
   const room = new Set();
   await app.register(fastifySse, { heartbeatInterval: pingInterval });
   app.get("/ready", { sse: { kind: "only" } }, async (request, reply) => {
-    await reply.sse.send(readyEvents(Number(request.query.count)));
+    await reply.sse.send(readyItems(...asked(request.query)));
   });
   app.get("/hello", { sse: { kind: "only" } }, async (request, reply) => {
     reply.sse.keepAlive();
-    await reply.sse.send({ data: eventData(0) });
+    await reply.sse.send(makers.event(0));
   });
   app.get("/room", { sse: { kind: "only" } }, async (request, reply) => {
     reply.sse.keepAlive();
@@ -25,7 +25,7 @@ export async function contender({ pingInterval }) {
   return {
     server: app.server,
     publish(n) {
-      for (const sse of room) void sse.send({ data: eventData(n) });
+      for (const sse of room) void sse.send(makers.event(n));
     },
   };
 }

@@ -1,6 +1,6 @@
 import { createServer } from "node:http";
 import { createEventStream, H3, toNodeHandler } from "h3";
-import { eventData, readyEvents } from "../event.js";
+import { asked, makers, readyItems } from "../event.js";
 
 /** It has neither pings nor a broadcast: both are written with `push`, as its guide has them. */
 export function contender({ pingInterval }) {
@@ -19,15 +19,15 @@ export function contender({ pingInterval }) {
   app.get("/ready", (event) => {
     const stream = createEventStream(event);
     void (async () => {
-      for await (const { data } of readyEvents(Number(event.url.searchParams.get("count"))))
-        await stream.push(JSON.stringify(data));
+      for await (const item of readyItems(...asked(Object.fromEntries(event.url.searchParams))))
+        await stream.push(messageOf(item));
       await stream.close();
     })();
     return stream;
   });
   app.get("/hello", (event) => {
     const stream = createEventStream(event);
-    void stream.push(JSON.stringify(eventData(0)));
+    void stream.push(messageOf(makers.event(0)));
     hold(stream);
     return stream;
   });
@@ -42,8 +42,13 @@ export function contender({ pingInterval }) {
   return {
     server: createServer(toNodeHandler(app)),
     publish(n) {
-      const data = JSON.stringify(eventData(n));
-      for (const stream of room) void stream.push(data);
+      const message = messageOf(makers.event(n));
+      for (const stream of room) void stream.push(message);
     },
   };
+}
+
+/** Its data is text. */
+function messageOf(item) {
+  return typeof item === "string" ? item : { ...item, data: JSON.stringify(item.data) };
 }

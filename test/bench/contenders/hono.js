@@ -1,7 +1,7 @@
 import { createAdaptorServer } from "@hono/node-server";
 import { Hono } from "hono";
 import { streamSSE } from "hono/streaming";
-import { eventData, readyEvents } from "../event.js";
+import { asked, makers, readyItems } from "../event.js";
 
 /** It has neither pings nor a broadcast: both are written as its documentation has them, with `writeSSE`. */
 export function contender({ pingInterval }) {
@@ -21,13 +21,12 @@ export function contender({ pingInterval }) {
 
   app.get("/ready", (c) =>
     streamSSE(c, async (stream) => {
-      for await (const { data } of readyEvents(Number(c.req.query("count"))))
-        await stream.writeSSE({ data: JSON.stringify(data) });
+      for await (const item of readyItems(...asked(c.req.query()))) await stream.writeSSE(messageOf(item));
     }),
   );
   app.get("/hello", (c) =>
     streamSSE(c, async (stream) => {
-      await stream.writeSSE({ data: JSON.stringify(eventData(0)) });
+      await stream.writeSSE(messageOf(makers.event(0)));
       await held(stream);
     }),
   );
@@ -36,8 +35,13 @@ export function contender({ pingInterval }) {
   return {
     server: createAdaptorServer(app),
     publish(n) {
-      const data = JSON.stringify(eventData(n));
-      for (const stream of room) void stream.writeSSE({ data });
+      const message = messageOf(makers.event(n));
+      for (const stream of room) void stream.writeSSE(message);
     },
   };
+}
+
+/** Its data is text. */
+function messageOf(item) {
+  return typeof item === "string" ? { data: item } : { ...item, data: JSON.stringify(item.data) };
 }

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { eventData, readyEvents } from "../event.js";
+import { asked, frameOf, makers, readyItems } from "../event.js";
 import { expressServer, HEAD } from "./express.js";
 
 /**
@@ -19,8 +19,8 @@ export function contender({ pingInterval }) {
   };
 
   const send = async (res, source) => {
-    for await (const { data } of source) {
-      if (!res.write(`data: ${JSON.stringify(data)}\n\n`)) await once(res, "drain");
+    for await (const item of source) {
+      if (!res.write(frameOf(item))) await once(res, "drain");
     }
     res.end();
   };
@@ -28,7 +28,7 @@ export function contender({ pingInterval }) {
   const server = expressServer({
     "/ready": async (req, res) => {
       res.writeHead(200, HEAD);
-      await send(res, readyEvents(Number(req.query.count)));
+      await send(res, readyItems(...asked(req.query)));
     },
     "/hello": async (req, res) => {
       res.writeHead(200, HEAD);
@@ -44,7 +44,7 @@ export function contender({ pingInterval }) {
 }
 
 async function* oneEvent(signal) {
-  yield { data: eventData(0) };
+  yield makers.event(0);
   await left(signal);
 }
 

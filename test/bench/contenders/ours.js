@@ -1,4 +1,4 @@
-import { eventData, readyEvents } from "../event.js";
+import { asked, makers, readyItems } from "../event.js";
 import { expressServer } from "./express.js";
 
 export async function contender({ pingInterval, library }) {
@@ -6,19 +6,24 @@ export async function contender({ pingInterval, library }) {
   const broker = memoryBroker?.();
   const options = { pingInterval };
 
+  /** The broker gives the IDs. */
+  const publish = (n) => {
+    const { event, data } = makers.event(n);
+    return broker.publish("room", { event, data });
+  };
+
   const server = expressServer({
-    "/ready": eventSource((req) => readyEvents(Number(req.query.count)), options),
+    "/ready": eventSource((req) => readyItems(...asked(req.query)), options),
     "/hello": eventSource(async function* (req, { signal }) {
-      yield { data: eventData(0) };
+      yield makers.event(0);
       await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
     }, options),
     "/room": eventSource((req, stream) => (broker === undefined ? silence : broker.subscribe("room", stream)), options),
   });
   return {
     server,
-    ...(broker === undefined ? {} : { publish: (n) => broker.publish("room", { data: eventData(n) }) }),
-    fill: (count) =>
-      Promise.all(Array.from({ length: count }, (_, n) => broker.publish("room", { data: eventData(n) }))),
+    ...(broker === undefined ? {} : { publish }),
+    fill: (count) => Promise.all(Array.from({ length: count }, (_, n) => publish(n))),
   };
 }
 

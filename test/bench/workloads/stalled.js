@@ -3,7 +3,7 @@ import { median, spread } from "../statistics.js";
 import { empty } from "./empty.js";
 
 const streams = 20;
-/** 10 MB a stream: more than the system's own buffers take. */
+/** Some 15 MB a stream: more than the system's own buffers take. */
 const events = 100_000;
 
 /** Clients that ask for a stream and read nothing of it: what is held for each of them. */
@@ -13,7 +13,8 @@ export const stalled = {
   columns: ["kB held/stream", "peak resident kB/stream"],
 
   async prepare(contender, client) {
-    for (let n = 0; n < 3; n++) await client.ask("drain", { port: contender.ready, streams: 1, events: 20_000 });
+    for (let n = 0; n < 3; n++)
+      await client.ask("drain", { port: contender.ready, streams: 1, events: 20_000, kind: "event" });
   },
 
   async round(contender, client) {

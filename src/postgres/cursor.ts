@@ -10,11 +10,17 @@ export interface Page {
   readonly entries: readonly Entry[];
 }
 
+/** The newest place of a channel, and its row as it was then; no row where the channel did not exist. */
+export interface Newest {
+  readonly place: Place;
+  readonly head: Head | undefined;
+}
+
 /** Where cursors get their tails, and pages of what is behind them. */
 export interface Tails {
   readonly maxAge: number;
   /** The tail of a channel, which is read from then on until it is left as often as it was joined. */
-  join(channel: string, place: Place): Tail;
+  join(channel: string, newest: Newest): Tail;
   leave(tail: Tail): void;
   /** Resolves when the tail has been read again. */
   refresh(tail: Tail): Promise<void>;
@@ -26,7 +32,7 @@ export interface Tails {
 export class ChannelCursor implements Cursor<Entry> {
   readonly channel: string;
   readonly #tails: Tails;
-  readonly #newest: Place;
+  readonly #newest: Newest;
   #state: "open" | "loading" | "over";
   #tail: Tail | undefined;
   #place: Place;
@@ -44,10 +50,10 @@ export class ChannelCursor implements Cursor<Entry> {
   #waiter: Waiter | undefined;
 
   /**
-   * @param newest the newest place of the channel, after which its tail is to be read
+   * @param newest where the channel's tail is to be read on
    * @param isOver whether the channel has ended and nothing is left in it
    */
-  constructor(tails: Tails, channel: string, place: Place, newest: Place, isOver: boolean) {
+  constructor(tails: Tails, channel: string, place: Place, newest: Newest, isOver: boolean) {
     this.#tails = tails;
     this.channel = channel;
     this.#place = place;

@@ -23,7 +23,7 @@ import type { PublishableEvent } from "../format/compile-time-checks.js";
 import type { ServerSentEvent } from "../format/event.js";
 import { announce } from "../runtime/diagnostics.js";
 import { ChannelClaims } from "./claims.js";
-import { ChannelCursor } from "./cursor.js";
+import { ChannelCursor, type Newest } from "./cursor.js";
 import { explain, lacksSchema } from "./database.js";
 import { placeIn } from "./head.js";
 import { checkPostgresOptions, type PostgresBrokerOptions, type PostgresSettings } from "./options.js";
@@ -189,21 +189,21 @@ class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, Subs
     place: Place | undefined,
     { lastEventId, from }: SubscribeSettings,
   ): Promise<{ cursor: ChannelCursor; isMissing: boolean }> {
-    const begin = (at: Place, newest: Place, isOver: boolean, isMissing: boolean) => ({
+    const begin = (at: Place, newest: Newest, isOver: boolean, isMissing: boolean) => ({
       cursor: new ChannelCursor(this.#reader, channel, at, newest, isOver),
       isMissing,
     });
     // Most clients that come back missed little: what they want is here.
-    if (place !== undefined && this.#reader.find(channel)?.has(place) === true)
-      return begin(place, place, false, false);
+    const tail = this.#reader.find(channel);
+    if (place !== undefined && tail?.has(place) === true) return begin(place, { place, head: tail.head }, false, false);
     const { head, start, clock } = await this.#store.locate(channel);
     if (head === undefined) {
       // A channel lives for `maxAge` at least: since then none has come and gone.
       const isKnown = place !== undefined && "asOf" in place && clock - place.asOf < this.#store.history.maxAge;
-      return begin({ asOf: clock }, { asOf: clock }, false, lastEventId !== undefined && !isKnown);
+      return begin({ asOf: clock }, { place: { asOf: clock }, head }, false, lastEventId !== undefined && !isKnown);
     }
     const { run, last, isEnded } = head;
-    const newest = { run, n: last };
+    const newest = { place: { run, n: last }, head };
     const known = place === undefined ? undefined : placeIn(head, place, this.#store.history.maxAge);
     const isMissing =
       lastEventId === undefined

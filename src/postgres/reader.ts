@@ -1,9 +1,8 @@
 import { backOff } from "../runtime/backoff.js";
-import type { Page, Tails } from "./cursor.js";
+import type { Newest, Page, Tails } from "./cursor.js";
 import { type Database, type Runner, sqlState } from "./database.js";
 import { Hearing } from "./hearing.js";
 import { Pace } from "./pace.js";
-import type { Place } from "./place.js";
 import { type Found, foundIn, readStatement } from "./readings.js";
 import type { Store } from "./store.js";
 import { Tail } from "./tail.js";
@@ -49,11 +48,11 @@ export class Reader implements Tails {
     return this.#tails.find(channel);
   }
 
-  join(channel: string, place: Place): Tail {
+  join(channel: string, { place, head }: Newest): Tail {
     let tail = this.#tails.find(channel);
     if (tail === undefined) {
       const { maxEvents, maxAge } = this.#store.history;
-      tail = new Tail(channel, place, maxEvents, maxAge);
+      tail = new Tail(channel, place, head, maxEvents, maxAge);
       this.#tails.add(tail);
       this.#ring(tail, anyway);
     }

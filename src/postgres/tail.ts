@@ -35,7 +35,7 @@ export class Tail {
   readonly channel: string;
   /** Where it is read on: after its last entry. */
   place: Place;
-  /** What the channel's row said when it was read last; `undefined` as long as there is none. */
+  /** What the channel's row said when it was read last, `undefined` as long as there is none: every other place is held against it. */
   head: Head | undefined;
   isEnded = false;
   /** What made the channel unreadable. */
@@ -50,9 +50,10 @@ export class Tail {
   #entries: { entry: Entry; readAt: number }[] = [];
   #waiting = new Set<Waiter>();
 
-  constructor(channel: string, place: Place, maxEvents: number, maxAge: number) {
+  constructor(channel: string, place: Place, head: Head | undefined, maxEvents: number, maxAge: number) {
     this.channel = channel;
     this.place = place;
+    this.head = head;
     this.#maxEvents = maxEvents;
     this.#maxAge = maxAge;
   }

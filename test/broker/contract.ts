@@ -176,6 +176,17 @@ export function brokerContract(name: string, subject: Subject): void {
         expect(events[0]).toEqual({ event: "gap", data: { lastEventId } });
       });
 
+      it("misses nothing that was published after it, though others subscribed later and read first", async () => {
+        const broker = await open();
+        const early = await read(broker, "a");
+        await broker.publish("a", { data: 0 });
+        const late = await read(broker, "a");
+        const next = late.take(1);
+        expect(dataOf(await early.take(1))).toEqual([0]);
+        await broker.publish("a", { data: 1 });
+        expect(dataOf([...(await next), ...(await early.take(1))])).toEqual([1, 1]);
+      });
+
       it("takes an id of another channel for a gap", async () => {
         const broker = await open();
         const id = await broker.publish("other", { data: 1 });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { fuzz } from "./fuzz.js";
 import { fuzzed } from "./fuzzed.js";
+import { watchResources } from "./resources.js";
 
 /*
  * The same programs each time, a few seconds of them; `.ci/run` has more. What failed is replayed, and made smaller, with
@@ -10,7 +11,9 @@ const runs: Readonly<Record<string, number>> = { streams: 150, memory: 500 };
 
 describe("random programs do what the model says", () => {
   it.each(fuzzed.filter(({ name }) => name in runs))("$name", { timeout: 120_000 }, async (kind) => {
+    const leftOver = watchResources();
     const failures = await fuzz(kind, { seed: 1, runs: runs[kind.name] as number, shrinkFor: 0, enough: 5 });
     expect(failures).toEqual([]);
+    expect(await leftOver()).toEqual([]);
   });
 });

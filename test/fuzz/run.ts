@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util";
 import { type Failure, fuzz, type Fuzzed } from "./fuzz.js";
 import { fuzzed } from "./fuzzed.js";
+import { countAllTimers, watchResources } from "./resources.js";
 import { hookError } from "./streams/runner.js";
 
 /*
@@ -66,11 +67,16 @@ async function run<Program>(kind: Fuzzed<Program>): Promise<Failure[]> {
   return failures;
 }
 
+countAllTimers();
 let failures = 0;
 for (const kind of fuzzed) {
   if (values.only !== undefined && values.only !== kind.name) continue;
+  const leftOver = watchResources();
   await kind.start?.();
   failures += (await run(kind)).length;
   await kind.stop?.();
+  const left = await leftOver();
+  if (left.length > 0) console.log(`\n${kind.name}: left over are ${left.join(", ")}`);
+  failures += left.length;
 }
-process.exitCode = failures === 0 ? 0 : 1;
+process.exit(failures === 0 ? 0 : 1);

@@ -18,6 +18,10 @@ class VirtualTime {
 
   readonly now = (): number => this.#now;
 
+  get isIdle(): boolean {
+    return this.#intervals.size === 0;
+  }
+
   pass(milliseconds: number): void {
     const end = this.#now + milliseconds;
     for (;;) {
@@ -53,7 +57,7 @@ export const memory: Fuzzed<BrokerProgram> = {
     { length: 60, maxAge: 400 },
   ),
   check: (program) =>
-    inVirtualTime((time) => {
+    inVirtualTime(async (time) => {
       const subject: Subject = {
         open: (history) => memoryBroker({ history }),
         now: time.now,
@@ -62,7 +66,8 @@ export const memory: Fuzzed<BrokerProgram> = {
         surplus: program.maxEvents,
         patience: 1_000,
       };
-      return checkBroker(subject, program);
+      await checkBroker(subject, program);
+      if (!time.isIdle) throw new Error("A timer of the closed broker is left.");
     }),
   abreast: 1,
 };

@@ -1,8 +1,10 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Answer, readAnswers } from "./http.js";
 import { mayFail, possibleReasons, readBody } from "./model.js";
 import type { Fuzzed } from "../fuzz.js";
 import { type StreamProgram, streamProgram } from "./program.js";
-import { type Exchange, runStreams, type Trace } from "./runner.js";
+import { type Exchange, runStreams, slack, type Trace } from "./runner.js";
+import { limit } from "./work.js";
 
 export const streams: Fuzzed<StreamProgram> = {
   name: "streams",
@@ -44,6 +46,7 @@ async function checkSource(
   const problems: string[] = [];
   const fail = (is: boolean, problem: string): unknown => is && problems.push(problem);
   fail(source.calls > (request.method === "HEAD" ? 0 : 1), `The source was opened ${source.calls} times.`);
+  fail(source.hasBlocked, `The event loop did not turn for ${limit} ms of the sources' work.`);
   fail(source.mostPending > 1, "next() was called before the last one had been answered.");
   fail(source.returns > 1, `return() was called ${source.returns} times.`);
   fail(source.returnedAfterEnd, "return() was called after the source had ended by itself.");
@@ -55,12 +58,15 @@ async function checkSource(
   fail(source.isLetGo === false, "The Node stream was never destroyed.");
   fail(stream !== undefined && !stream.signal.aborted, "The signal never aborted.");
   if (source.subscription !== undefined) {
+    const patience = new AbortController();
     const next = await Promise.race([
       source.subscription[Symbol.asyncIterator]().next(),
-      new Promise<undefined>((resolve) => setImmediate(resolve, undefined)),
+      sleep(slack, undefined, { signal: patience.signal }),
     ]);
+    patience.abort();
     fail(next?.done !== true, "The subscription goes on.");
   }
+  await source.broker?.close();
   return problems;
 }
 

@@ -38,6 +38,11 @@ function isRefused(opening: StreamProgram["source"]["opening"]): boolean {
   return !["returns", "promises", "promises late"].includes(opening);
 }
 
+/** Whether `maxDuration` passes while the program runs. */
+function expiresSoon({ maxDuration = Infinity }: StreamProgram["options"]): boolean {
+  return maxDuration < 1_000;
+}
+
 /** Whether all streams of the program have to end without help. */
 export function mustEnd(program: StreamProgram): boolean {
   const { client, events, options } = program;
@@ -45,7 +50,7 @@ export function mustEnd(program: StreamProgram): boolean {
   const shutsDown = events.some(
     ({ what }) => what === "shutdownSignal" || (what === "server.close()" && options.endOnServerClose),
   );
-  return shutsDown || (client.reads !== "until it stalls" && (isFinite(program) || options.maxDuration !== undefined));
+  return shutsDown || (client.reads !== "until it stalls" && (isFinite(program) || expiresSoon(options)));
 }
 
 /** Whether something in the program may fail. */
@@ -82,7 +87,7 @@ export function possibleReasons(program: StreamProgram, exchange: Exchange, trac
   // What a reading client takes at once never waits.
   if (options.sendTimeout === 40 && (client.reads !== "all" || isMuch || secure || middleware !== "none"))
     reasons.add("timeout");
-  if (options.maxDuration !== undefined) reasons.add("expired");
+  if (expiresSoon(options)) reasons.add("expired");
   if (trace.hasShutDown) reasons.add("shutdown");
   if (mayFail(program) || isDisturbed) reasons.add("error");
   return reasons;

@@ -4,7 +4,17 @@ import fc from "fast-check";
 export type Pause = "none" | "turn" | number;
 
 export type ItemKind =
-  "event" | "text" | "lines" | "number" | "comment" | "big" | "bytes" | "half a frame" | "no bytes" | "invalid";
+  | "event"
+  | "text"
+  | "lines"
+  | "number"
+  | "comment"
+  | "big"
+  | "slow"
+  | "bytes"
+  | "half a frame"
+  | "no bytes"
+  | "invalid";
 
 export interface SourceProgram {
   readonly shape:
@@ -82,6 +92,7 @@ const item = fc.record({
     "number",
     "comment",
     "big",
+    "slow",
     "bytes",
     "half a frame",
     "no bytes",
@@ -155,7 +166,7 @@ const options: fc.Arbitrary<OptionsProgram> = fc.record({
   retry: mostly<OptionsProgram["retry"]>(6, "none", "number", "function", "throws"),
   toEvent: mostly<OptionsProgram["toEvent"]>(6, "none", "unwraps", "throws"),
   sendTimeout: mostly<number | false>(2, 60_000, false, 40),
-  maxDuration: mostly<number | undefined>(4, undefined, 20),
+  maxDuration: mostly<number | undefined>(4, undefined, 20, 3_600_000),
   shutdownGracePeriod: mostly<number>(2, 0, 15),
   endOnServerClose: mostly<boolean>(8, true, false),
   onError: mostly<OptionsProgram["onError"]>(3, "none", "event", "nothing", "throws", "rejects", "invalid"),

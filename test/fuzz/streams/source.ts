@@ -2,6 +2,7 @@ import { Readable } from "node:stream";
 import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 import { type Broker, type EventStream, memoryBroker } from "express-event-source";
 import type { ItemKind, Pause, SourceProgram } from "./program.js";
+import { work } from "./work.js";
 
 /** The error of every source that fails on purpose. */
 export const sourceError: Error = new Error("the source fails");
@@ -28,6 +29,9 @@ export class SourceTrace {
   /** Where the shape has a clean-up of its own, whether it was run. */
   isLetGo: boolean | undefined;
   subscription: AsyncIterable<unknown> | undefined;
+  broker: Broker | undefined;
+  /** Whether so many items were asked for that the event loop could not turn. */
+  hasBlocked = false;
   /** Ends what runs beside the source. */
   readonly stopped = new AbortController();
 }
@@ -38,6 +42,7 @@ const big = "x".repeat(70_000);
 function valueOf(kind: ItemKind, n: number): unknown {
   switch (kind) {
     case "event":
+    case "slow":
       return { id: n, event: "e", data: { n } };
     case "text":
       return `text ${n}`;
@@ -60,6 +65,15 @@ function valueOf(kind: ItemKind, n: number): unknown {
   }
 }
 
+/** Makes the nth item. */
+function make(kind: ItemKind, n: number, trace: SourceTrace): Yielded {
+  if (!work(kind === "slow")) {
+    trace.hasBlocked = true;
+    throw sourceError;
+  }
+  return { kind, value: valueOf(kind, n) };
+}
+
 async function wait(pause: Pause, signal: AbortSignal): Promise<void> {
   if (pause === "turn") await turn();
   else if (pause !== "none") await sleep(pause, undefined, { signal }).catch(() => {});
@@ -68,7 +82,8 @@ async function wait(pause: Pause, signal: AbortSignal): Promise<void> {
 /** Items as the program has them, then its end; each with the pause before it. */
 function* plan({ items, end }: SourceProgram): Generator<{ kind: ItemKind; pause: Pause; n: number }> {
   yield* items.map((item, n) => ({ ...item, n }));
-  if (end === "is always ready") for (let n = items.length; ; n++) yield { kind: "event", pause: "none", n };
+  const kind = items.some((item) => item.kind === "slow") ? "slow" : "event";
+  if (end === "is always ready") for (let n = items.length; ; n++) yield { kind, pause: "none", n };
 }
 
 /** What comes after the last item, where the source can wait. */
@@ -111,7 +126,7 @@ type Shape = (program: SourceProgram, stream: EventStream, trace: SourceTrace, w
 async function* generate(program: SourceProgram, stream: EventStream, trace: SourceTrace): AsyncGenerator<Yielded> {
   for (const { kind, pause, n } of plan(program)) {
     await wait(pause, stream.signal);
-    yield { kind, value: valueOf(kind, n) };
+    yield make(kind, n, trace);
   }
   await end(program, stream, trace);
 }
@@ -120,9 +135,10 @@ function* generateNow(
   program: SourceProgram,
   isOfPromises: boolean,
   signal: AbortSignal,
+  trace: SourceTrace,
 ): Generator<Yielded | Promise<Yielded>> {
   for (const { kind, pause, n } of plan(program)) {
-    const item = { kind, value: valueOf(kind, n) };
+    const item = make(kind, n, trace);
     yield isOfPromises ? wait(pause, signal).then(() => item) : item;
   }
   if (program.end === "throws") throw sourceError;
@@ -193,11 +209,11 @@ const shapes: Readonly<Record<SourceProgram["shape"], Shape>> = {
     return { [Symbol.asyncIterator]: () => iterator };
   },
   "sync iterable": (program, stream, trace, wrap) => {
-    const iterator = watched(generateNow(program, false, stream.signal), program, trace, wrap);
+    const iterator = watched(generateNow(program, false, stream.signal, trace), program, trace, wrap);
     return { [Symbol.iterator]: () => iterator };
   },
   "iterable of promises": (program, stream, trace, wrap) => {
-    const iterator = watched(generateNow(program, true, stream.signal), program, trace, wrap);
+    const iterator = watched(generateNow(program, true, stream.signal, trace), program, trace, wrap);
     return { [Symbol.iterator]: () => iterator };
   },
   "web stream": (program, stream, trace, wrap) => {
@@ -252,7 +268,7 @@ const shapes: Readonly<Record<SourceProgram["shape"], Shape>> = {
     });
   },
   subscription: (program, stream, trace) => {
-    const broker = memoryBroker();
+    const broker = (trace.broker = memoryBroker());
     void publish(broker, program, stream, trace);
     return broker.subscribe("channel", { signal: stream.signal, from: "start" }).then((subscription) => {
       trace.subscription = subscription;

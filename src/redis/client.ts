@@ -19,8 +19,11 @@ export interface Redis {
 export interface Master {
   /** Differs from that of every other master. */
   readonly address: string;
-  /** Opens a connection of the broker's own, with the application's settings. */
-  open(events: ConnectionEvents): Promise<Connection>;
+  /**
+   * Opens a connection of the broker's own, with the application's settings. Where `signal` aborts, the connection is
+   * destroyed, open or not.
+   */
+  open(events: ConnectionEvents, signal: AbortSignal): Promise<Connection>;
 }
 
 export interface ConnectionEvents {

@@ -1,4 +1,4 @@
-import type { Connection, ConnectionEvents, Redis } from "./client.js";
+import type { Connection, ConnectionEvents, Master, Redis } from "./client.js";
 
 /** A `Redis` of ioredis, also through Sentinel. */
 export interface IoRedisClient {
@@ -17,6 +17,7 @@ export interface IoRedisCluster {
   readonly slots: readonly (readonly string[])[];
   call(command: string, ...args: string[]): Promise<unknown>;
   nodes(role: "master"): readonly unknown[];
+  refreshSlotsCache(): void;
 }
 
 export type IoRedis = IoRedisClient | IoRedisCluster;
@@ -54,7 +55,7 @@ export function ioRedis(client: IoRedis): Redis {
       isCluster: false,
       database: async () => (client.options as { db?: number }).db ?? 0,
       send,
-      masterOf: () => ({ address: "", open: (events) => open(client as unknown as Node, events) }),
+      masterOf: () => ({ address: "", open: (...how) => open(client as unknown as Node, ...how) }),
     };
   }
   return {
@@ -66,12 +67,22 @@ export function ioRedis(client: IoRedis): Redis {
       if (address === undefined) return undefined;
       const nodes = client.nodes("master") as readonly Node[];
       const node = nodes.find(({ options: { host, port } }) => `${host}:${port}` === address);
-      return node && { address, open: (events) => open(node, events) };
+      // The client learns of a failover only when a command of its own fails, and a process that only subscribes sends none.
+      if (node === undefined) return void client.refreshSlotsCache();
+      const openNode: Master["open"] = async (events, signal) => {
+        try {
+          return await open(node, events, signal);
+        } catch (error) {
+          client.refreshSlotsCache();
+          throw error;
+        }
+      };
+      return { address, open: openNode };
     },
   };
 }
 
-async function open(node: Node, { onMessage, onClose }: ConnectionEvents): Promise<Connection> {
+async function open(node: Node, { onMessage, onClose }: ConnectionEvents, signal: AbortSignal): Promise<Connection> {
   const redis = node.duplicate({
     retryStrategy: null,
     sentinelRetryStrategy: null,
@@ -91,6 +102,7 @@ async function open(node: Node, { onMessage, onClose }: ConnectionEvents): Promi
   redis.on("end", onClose);
   redis.on("message", onMessage);
   redis.on("smessage", onMessage);
+  signal.addEventListener("abort", () => redis.disconnect());
   try {
     await redis.connect();
   } catch (error) {

@@ -82,7 +82,7 @@ function single(client: NodeRedisClient): Redis {
     isCluster: false,
     database: async () => databaseOf(client),
     send: (_key, args, timeout) => client.sendCommand(args, { timeout, typeMapping }),
-    masterOf: () => only((events) => open(client, events)),
+    masterOf: () => only((...how) => open(client, ...how)),
   };
 }
 
@@ -93,7 +93,7 @@ function pool(client: NodeRedisPool): Redis {
     isCluster: false,
     database: () => run(databaseOf),
     send: (_key, args, timeout) => run((each) => each.sendCommand(args, { timeout, typeMapping })),
-    masterOf: () => only(async (events) => connect(await run(duplicate), events)),
+    masterOf: () => only(async (...how) => connect(await run(duplicate), ...how)),
   };
 }
 
@@ -104,7 +104,7 @@ function sentinel(client: NodeRedisSentinel): Redis {
     isCluster: false,
     database: () => run(databaseOf),
     send: (_key, args, timeout) => client.sendCommand(false, [...args], { timeout, typeMapping }),
-    masterOf: () => only(async (events) => connect(await run(duplicate), events)),
+    masterOf: () => only(async (...how) => connect(await run(duplicate), ...how)),
   };
 }
 
@@ -118,7 +118,7 @@ function cluster(client: NodeRedisCluster): Redis {
       return (
         master && {
           address: master.address,
-          open: async (events) => open((await client.nodeClient(master as never)) as NodeRedisClient, events),
+          open: async (...how) => open((await client.nodeClient(master as never)) as NodeRedisClient, ...how),
         }
       );
     },
@@ -133,8 +133,8 @@ function databaseOf({ options }: NodeRedisClient): number {
   return (options as { database?: number } | undefined)?.database ?? 0;
 }
 
-function open(client: NodeRedisClient, events: ConnectionEvents): Promise<Connection> {
-  return connect(duplicate(client), events);
+function open(client: NodeRedisClient, events: ConnectionEvents, signal: AbortSignal): Promise<Connection> {
+  return connect(duplicate(client), events, signal);
 }
 
 function duplicate(client: NodeRedisClient): Duplicate {
@@ -151,10 +151,16 @@ function duplicate(client: NodeRedisClient): Duplicate {
   return redis;
 }
 
-async function connect(redis: Duplicate, { onMessage, onClose }: ConnectionEvents): Promise<Connection> {
+async function connect(
+  redis: Duplicate,
+  { onMessage, onClose }: ConnectionEvents,
+  signal: AbortSignal,
+): Promise<Connection> {
   redis.on("error", onClose);
   const listener: Listener = (message, channel) => onMessage(channel, message);
+  signal.addEventListener("abort", () => destroy(redis));
   try {
+    signal.throwIfAborted();
     await redis.connect();
   } catch (error) {
     destroy(redis);

@@ -43,18 +43,14 @@ export class OwnConnection {
     { onMessage, onClose }: ConnectionEvents,
   ): Promise<OwnConnection> {
     let own: OwnConnection | undefined;
-    let isGivenUp = false;
-    const opening = master.open({ onMessage, onClose: () => own?.close() });
-    // It may still open after the timeout.
-    opening.then(
-      (connection) => isGivenUp && connection.destroy(),
-      () => {},
-    );
+    const givingUp = new AbortController();
+    const opening = master.open({ onMessage, onClose: () => own?.close() }, givingUp.signal);
     try {
       own = new OwnConnection(await within(timeout, opening), patience, onClose);
       return own;
     } catch (error) {
-      isGivenUp = true;
+      // It may still be opening.
+      givingUp.abort();
       throw error;
     }
   }

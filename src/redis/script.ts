@@ -128,4 +128,6 @@ if record and record.state == 'live' and now >= record.ends then
   save('lost')
   age()
 end
+-- A script is not rolled back: without this permission, a new key would be left without an expiry.
+if not last then age() end
 `;

@@ -86,14 +86,23 @@ describeWithRedis("a Redis user with few permissions", (redis) => {
     });
   });
 
-  it.each(["pexpire", "xgroup"])("is told at once from produce that it lacks %s", async (command) => {
+  it.each([
+    ["produce", "pexpire"],
+    ["produce", "xtrim"],
+    ["produce", "xgroup"],
+    ["publish", "pexpire"],
+    ["publish", "xtrim"],
+  ] as const)("is told at once from %s that it lacks %s, and nothing is stored", async (method, command) => {
     const client = await connect(await user("~*", "&*", "+@all", `-${command}`));
     onTestFinished(() => client.destroy());
-    const { broker } = open({ client });
-    await expect(broker.produce("a", () => [], { lease: 600_000 })).rejects.toMatchObject({
+    const { broker, prefix } = open({ client });
+    const trying =
+      method === "publish" ? broker.publish("a", { data: 0 }) : broker.produce("a", () => [], { lease: 600_000 });
+    await expect(trying).rejects.toMatchObject({
       code: "ERR_BROKER_UNAVAILABLE",
       message: expect.stringContaining("lacks a permission that the broker needs") as string,
     });
+    expect(await admin.exists(`${prefix}a`)).toBe(0);
   });
 
   it("is told what it lacks where it may not run scripts", async () => {

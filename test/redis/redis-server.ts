@@ -37,28 +37,17 @@ export class RedisServer {
   }
 
   async start(): Promise<void> {
-    if (this.port === 0) {
-      this.port = await (this.#args.includes("--cluster-enabled") ? clusterPort() : freePort());
-      this.#directory = mkdtempSync(join(tmpdir(), "redis-test-"));
-    }
-    const options = [
-      "--port",
-      String(this.port),
-      "--bind",
-      "127.0.0.1",
-      "--save",
-      "",
-      "--dir",
-      this.#directory,
-      ...this.#args,
-    ];
-    const child = spawn("redis-server", options, { stdio: "ignore" });
-    this.#process = child;
-    while (!(await accepts(this.port))) {
-      if (child.exitCode !== null)
-        throw new Error(`redis-server ended with ${child.exitCode}: redis-server ${options.join(" ")}`);
-      await sleep(10);
-    }
+    if (this.port !== 0) return this.#run();
+    this.#directory = mkdtempSync(join(tmpdir(), "redis-test-"));
+    await onFreePort(this.#args.includes("--cluster-enabled") ? clusterPort : freePort, async (port) => {
+      this.port = port;
+      await this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    const options = ["--bind", "127.0.0.1", "--save", "", "--dir", this.#directory, ...this.#args];
+    this.#process = await launch("redis-server", ["--port", String(this.port), ...options], this.port);
   }
 
   /** Ends it as `kill -9` does. */
@@ -108,14 +97,34 @@ export function isFree(port: number): Promise<boolean> {
   });
 }
 
-/** Whether Redis answers there: it accepts connections a little before it is ready. */
-function accepts(port: number): Promise<boolean> {
+/** Tries another port where something else has taken the first one meanwhile. */
+export async function onFreePort(choose: () => Promise<number>, start: (port: number) => Promise<void>): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await start(await choose());
+    } catch (error) {
+      if (tries === 5) throw error;
+    }
+  }
+}
+
+/** Starts a server of Redis, and resolves when it answers. */
+export async function launch(command: string, args: readonly string[], port: number): Promise<ChildProcess> {
+  const child = spawn(command, args, { stdio: "ignore" });
+  while (!(await answers(port, child))) {
+    if (child.exitCode !== null) throw new Error(`${command} ended with ${child.exitCode}: ${args.join(" ")}`);
+    await sleep(10);
+  }
+  return child;
+}
+
+/** Whether this very process is ready: another one may have the port. */
+function answers(port: number, { pid }: ChildProcess): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect({ port, host: "127.0.0.1" }, () => socket.write("PING\r\n"));
-    socket.once("data", (reply) => {
-      socket.destroy();
-      resolve(reply.toString().startsWith("+PONG"));
-    });
+    let reply = "";
+    const socket = connect({ port, host: "127.0.0.1" }, () => socket.end("PING\r\nINFO server\r\n"));
+    socket.setEncoding("utf8").on("data", (text: string) => (reply += text));
     socket.once("error", () => resolve(false));
+    socket.once("close", () => resolve(reply.startsWith("+PONG") && reply.includes(`\nprocess_id:${pid}\r\n`)));
   });
 }

@@ -87,11 +87,19 @@ describeWith(["redis-server", "redis-cli"], "a Redis Cluster whose master is kil
   afterEach(() => cluster.remove());
   describe.each([false, true])("sharded: %s", (sharded) => {
     it.each(Object.entries(clusterClients))("goes on, with %s", { timeout: 90_000 }, async (_name, create) => {
+      const created: TestClient[] = [];
       const kill = async () => {
         const master = await cluster.masterOf(`failover:${channels[0]}`);
         await master.kill();
+        // The clients of ioredis ask who the masters are while the dead one is still among them.
+        for (const { client } of created) if ("refreshSlotsCache" in client) client.refreshSlotsCache();
       };
-      await survive(() => create(cluster), kill, sharded);
+      const open = async () => {
+        const client = await create(cluster);
+        created.push(client);
+        return client;
+      };
+      await survive(open, kill, sharded);
     });
   });
 });

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,7 +6,7 @@ import { Redis as Redis6 } from "ioredis";
 import { Redis as Redis5 } from "ioredis5";
 import { createSentinel } from "redis";
 import type { TestClient } from "../clients.js";
-import { freePort, RedisServer } from "../redis-server.js";
+import { freePort, launch, onFreePort, RedisServer } from "../redis-server.js";
 import { ask, until } from "./cluster.js";
 
 /** A master with two replicas, and three Sentinels that watch them. */
@@ -25,22 +25,23 @@ export class SentinelGroup {
     await Promise.all(this.replicas.map((replica) => replica.start()));
     await until(async () => String(await ask(this.master, ["INFO", "replication"])).includes("connected_slaves:2"));
     for (let n = 0; n < 3; n++) {
-      const port = await freePort();
-      const file = join(this.#directory, `${port}.conf`);
-      writeFileSync(
-        file,
-        [
-          `port ${port}`,
-          "bind 127.0.0.1",
-          `dir ${this.#directory}`,
-          `sentinel monitor ${this.name} 127.0.0.1 ${this.master.port} 2`,
-          `sentinel down-after-milliseconds ${this.name} 1000`,
-          `sentinel failover-timeout ${this.name} 6000`,
-          "",
-        ].join("\n"),
-      );
-      this.#processes.push(spawn("redis-sentinel", [file], { stdio: "ignore" }));
-      this.sentinels.push(port);
+      await onFreePort(freePort, async (port) => {
+        const file = join(this.#directory, `${port}.conf`);
+        writeFileSync(
+          file,
+          [
+            `port ${port}`,
+            "bind 127.0.0.1",
+            `dir ${this.#directory}`,
+            `sentinel monitor ${this.name} 127.0.0.1 ${this.master.port} 2`,
+            `sentinel down-after-milliseconds ${this.name} 1000`,
+            `sentinel failover-timeout ${this.name} 6000`,
+            "",
+          ].join("\n"),
+        );
+        this.#processes.push(await launch("redis-sentinel", [file], port));
+        this.sentinels.push(port);
+      });
     }
     const knows = async (port: number): Promise<boolean> => {
       const reply = await ask({ url: `redis://127.0.0.1:${port}` }, ["SENTINEL", "CKQUORUM", this.name]);

@@ -5,7 +5,8 @@ import type { StreamableItem } from "./format/compile-time-checks.js";
 import type { EventStreamItem } from "./format/event.js";
 import { checkOptions, type EventSourceOptions } from "./options.js";
 import { HandlerResult } from "./stream/handler-result.js";
-import { isPipelined, whenItsTurnComes } from "./response/pipelined.js";
+import { isResponse } from "./response/is-response.js";
+import { whenItsTurnComes } from "./response/pipelined.js";
 import { Session } from "./stream/session.js";
 import { isReadable } from "./source/readers.js";
 
@@ -71,7 +72,7 @@ export function eventSource<Params = Record<string, string>, Item = EventStreamI
 ): Handler<Params>;
 export function eventSource(source: unknown, options: unknown = {}): Handler<unknown> {
   // A request is an async iterable, so it would pass for a source.
-  if (typeof (options as { writeHead?: unknown } | null)?.writeHead === "function") {
+  if (isResponse(options)) {
     throw new EventStreamError(
       "ERR_INVALID_SOURCE",
       "eventSource was given a request and a response; it returns the handler and is not one itself, so call it: eventSource(source).",
@@ -90,9 +91,7 @@ export function eventSource(source: unknown, options: unknown = {}): Handler<unk
     return new Promise((resolve, reject) => {
       const result = new HandlerResult(next, resolve, reject);
       const begin = (): void => new Session(settings, req as Request, res, result).run(open);
-      if (res.headersSent || !isPipelined(req, res)) begin();
-      // A timeout middleware, for example, may have answered in the meantime.
-      else whenItsTurnComes(req, res, () => (res.writableEnded ? result.settle() : begin()));
+      whenItsTurnComes(req, res, begin, () => result.settle());
     });
   };
 }

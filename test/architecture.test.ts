@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
+import { OutgoingMessage, ServerResponse } from "node:http";
 import { posix } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as front from "express-event-source";
@@ -106,6 +107,51 @@ describe("the imports", () => {
       ),
     );
     expect(runtime).toEqual([]);
+  });
+});
+
+describe("Node's response", () => {
+  /** Properties that an object of this library never has, so that whoever asks for one has a response before it. */
+  const properties = new Set(
+    [OutgoingMessage.prototype, ServerResponse.prototype]
+      .flatMap((prototype) => Object.getOwnPropertyNames(prototype))
+      .concat("statusCode", "statusMessage", "chunkedEncoding", "shouldKeepAlive", "closed", "destroyed")
+      .filter((name) => !["constructor", "write", "end", "destroy", "pipe", "connection", "setTimeout"].includes(name)),
+  );
+
+  /** The places where a source looks at a response, or changes it. One that hands it on as a value knows nothing of it. */
+  function usesOfResponse(text: string): string[] {
+    const uses: string[] = [];
+    const visit = (node: ts.Node): void => {
+      if (ts.isImportSpecifier(node) && /^(?:ServerResponse|OutgoingMessage)$/.test(node.getText()))
+        uses.push(node.getText());
+      const name = ts.isPropertyAccessExpression(node) ? node.name.text : undefined;
+      const isOfResponse =
+        ts.isPropertyAccessExpression(node) && /^(?:.*[.#])?res(?:ponse)?!?$/.test(node.expression.getText());
+      const key = ts.isBindingElement(node) ? (node.propertyName ?? node.name).getText() : name;
+      if (isOfResponse || (key !== undefined && properties.has(key))) uses.push(node.getText());
+      ts.forEachChild(node, visit);
+    };
+    visit(ts.createSourceFile("source.ts", text, ts.ScriptTarget.ES2022, true));
+    return uses;
+  }
+
+  it("is known to response/ alone", () => {
+    const uses = [...sources].flatMap(([name, { text }]) =>
+      roomOf(name) === "response/" ? [] : usesOfResponse(text).map((use) => `${name}: ${use}`),
+    );
+    expect(uses).toEqual([]);
+  });
+
+  it("would be noticed elsewhere", () => {
+    expect(usesOfResponse("this.#res.once('close', f); stream.response.locals; res?.end()")).toHaveLength(3);
+    expect(
+      usesOfResponse("const { headersSent } = answer; given.flushHeaders?.(); (r as X).statusCode = 1"),
+    ).toHaveLength(3);
+    expect(usesOfResponse('import type { ServerResponse } from "node:http";')).toHaveLength(1);
+    expect(usesOfResponse("announce('open', { request, response }); new Connection(req, res)")).toEqual([]);
+    const all = [...sources].filter(([name]) => roomOf(name) === "response/");
+    expect(all.flatMap(([, { text }]) => usesOfResponse(text)).length).toBeGreaterThan(50);
   });
 });
 

@@ -1,14 +1,16 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Socket } from "node:net";
+import { headersSent } from "../errors.js";
 import { Timer } from "../runtime/clock.js";
 import { isClientGone } from "./client-gone.js";
+import { type Head, setHead, setHeadWithoutContent } from "./head.js";
 import type { StreamEvents } from "./stream-events.js";
 import { FrameWriter } from "./writer.js";
 
 /** Milliseconds without a new byte after which `compression` is taken to have passed everything on. It cannot be asked. */
 const compressionPause = 100;
 
-/** The client's side of a stream: what is written to it, and the ways it can end. */
+/** The client's side of a stream: the head, what is written after it, and the ways it can end. */
 export class Connection {
   readonly writer: FrameWriter;
   readonly #req: IncomingMessage;
@@ -33,10 +35,49 @@ export class Connection {
 
   readonly #onClose = (): void => {
     // A request also emits 'close' when its body has been read, which `express.json()` does before the stream begins.
-    if (isClientGone(this.#req, this.#res)) this.#events.onClientLost("disconnected");
+    if (this.isClientGone) this.#events.onClientLost("disconnected");
   };
 
   readonly #onError = (error: unknown): void => this.#events.onResponseError(error);
+
+  get isClientGone(): boolean {
+    return isClientGone(this.#req, this.#res);
+  }
+
+  /** Whether the head has left: the stream's own, or that of another answer. */
+  get isHeadSent(): boolean {
+    return this.#res.headersSent;
+  }
+
+  /** @throws {EventStreamError} `ERR_HEADERS_SENT` if something else has answered */
+  assertHeadIsUnsent(): void {
+    if (this.#res.headersSent) throw headersSent();
+  }
+
+  /** Sets the head of a stream. It leaves with the first write. */
+  setHead(head: Head): void {
+    setHead(this.#res, head);
+  }
+
+  /** Sets the head of a 204. */
+  setHeadWithoutContent(head: Head): void {
+    setHeadWithoutContent(this.#res, head);
+  }
+
+  /** Sends the head before there is a frame. */
+  flushHead(): void {
+    try {
+      // Some test doubles do not have this method.
+      if (!this.#res.headersSent) (this.#res as Partial<ServerResponse>).flushHeaders?.();
+    } catch (error) {
+      this.#onError(error);
+    }
+  }
+
+  /** Has Node close the connection after this response: one that is kept alive would hold a closing server open. */
+  disableKeepAlive(): void {
+    if (!this.#res.headersSent) this.#res.setHeader("Connection", "close");
+  }
 
   /** Writes what is left and ends the response. */
   end(): void {
@@ -54,6 +95,11 @@ export class Connection {
   abort(): void {
     if (this.#state === "open") this.#state = "aborted";
     this.#res.destroy();
+  }
+
+  /** Cuts a response that has begun and that nobody else has ended. Any other answer may still arrive. */
+  abortUnfinished(): void {
+    if (this.#res.headersSent && !this.#res.writableEnded) this.abort();
   }
 
   /** Cuts the connection once everything written so far has left. The missing end tells the client that the stream failed. */
@@ -97,10 +143,7 @@ export class Connection {
     this.#events.onClientLost("disconnected");
   }
 
-  /**
-   * Closes the socket after its writes, unless a pipelined request is using it. A socket that is kept alive would hold a
-   * closing server open.
-   */
+  /** Closes the socket after its writes, unless a pipelined request is using it. */
   endSocket(): void {
     const socket: (Socket & { readonly _httpMessage?: ServerResponse | null }) | null = this.#socket;
     if (socket !== null && (socket._httpMessage ?? this.#res) === this.#res) socket.destroySoon();
@@ -113,7 +156,7 @@ export class Connection {
    */
   endUnread(): void {
     if (this.#state === "ended" || this.#res.writableEnded) return;
-    if (this.#state === "aborted" || isClientGone(this.#req, this.#res)) this.#res.end();
+    if (this.#state === "aborted" || this.isClientGone) this.#res.end();
   }
 
   /** Removes every listener and timer. */

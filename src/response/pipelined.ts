@@ -7,23 +7,25 @@ import { forEachInTurn } from "../runtime/turn.js";
 type ServedSocket = Socket & { readonly _httpMessage?: ServerResponse | null };
 
 /**
- * Whether the connection carries the response to an earlier request, or has carried the last one: after `Connection: close`
- * nobody gets it any more, and it is about to close.
+ * Calls `begin`: at once or, for a pipelined request, when the connection has come to its response or the client has left.
+ * Until then the request cannot send a byte, and one connection can bring thousands of them. If something else has ended
+ * the response by then, as a timeout middleware does, `skip` is called instead.
  */
-export function isPipelined(req: IncomingMessage, res: ServerResponse): boolean {
-  if (res.socket !== null || !(req.socket instanceof Socket) || req.socket.destroyed) return false;
-  const { _httpMessage } = req.socket as ServedSocket;
-  return _httpMessage !== undefined && _httpMessage !== res;
+export function whenItsTurnComes(req: IncomingMessage, res: ServerResponse, begin: () => void, skip: () => void): void {
+  if (res.headersSent || !isPipelined(req, res)) return begin();
+  let queue = queues.get(req.socket);
+  if (queue === undefined) queues.set(req.socket, (queue = new Queue(req.socket)));
+  queue.add(new PipelinedRequest(res, () => (res.writableEnded ? skip() : begin())));
 }
 
 /**
- * Calls `begin` when the connection has come to this response, or the client has left. Until then a pipelined request
- * cannot send a byte, and one connection can bring thousands of them.
+ * Whether the connection carries the response to an earlier request, or has carried its last one: after
+ * `Connection: close` it is about to close, and no later response reaches the client.
  */
-export function whenItsTurnComes(req: IncomingMessage, res: ServerResponse, begin: () => void): void {
-  let queue = queues.get(req.socket);
-  if (queue === undefined) queues.set(req.socket, (queue = new Queue(req.socket)));
-  queue.add(new PipelinedRequest(res, begin));
+function isPipelined(req: IncomingMessage, res: ServerResponse): boolean {
+  if (res.socket !== null || !(req.socket instanceof Socket) || req.socket.destroyed) return false;
+  const { _httpMessage } = req.socket as ServedSocket;
+  return _httpMessage !== undefined && _httpMessage !== res;
 }
 
 const queues = new WeakMap<Socket, Queue>();

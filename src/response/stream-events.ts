@@ -3,6 +3,8 @@
  * in the async context of another request.
  */
 export interface StreamEvents {
+  /** The head has been set. It leaves with the first write. */
+  onOpen(): void;
   /** The client has been given everything. */
   onFinish(): void;
   /** The client left, or does not take what is there for it. */

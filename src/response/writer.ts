@@ -76,16 +76,6 @@ export class FrameWriter implements Watched {
     if (this.#batch.length >= batchLimit) this.flush();
   }
 
-  /** Sends the head before there is a frame. */
-  flushHead(): void {
-    try {
-      // Some test doubles do not have this method.
-      (this.#res as Partial<ServerResponse>).flushHeaders?.();
-    } catch (error) {
-      this.#events.onResponseError(error);
-    }
-  }
-
   /** Resolves when there is room again, or never will be. */
   drained(): Promise<void> {
     return new Promise((resolve) => {

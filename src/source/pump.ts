@@ -2,32 +2,32 @@ import { Feed, type Waiter } from "./feed.js";
 import { forEachInTurn, isTurnSpent, nextTurn, whenTurnComes } from "../runtime/turn.js";
 import { isLast, type SourceReader } from "./readers.js";
 
-/** Where items go. */
-export interface Sink {
-  /** Takes an item. */
-  send(item: unknown): void;
+/** What a pump reports to. */
+export interface PumpEvents {
   /** The source has ended. */
   onEnd(): void;
-  /** The source, or `send`, threw. */
+  /** The source, or the outlet, threw. */
   onError(error: unknown): void;
   /** Runs `work` in the stream's own async context: a feed is woken in the middle of another request. */
   runInAsyncScope(work: () => void): void;
 }
 
-/** What items leave through. */
+/** Where items go. */
 export interface Outlet {
+  /** Takes an item. */
+  send(item: unknown): void;
   /** Where there is no room for another item: resolves when there is. */
   full(): Promise<void> | undefined;
 }
 
-/** Moves one item after the other from a source to its sink, each only when there is room for it. */
+/** Moves one item after the other from a source to its outlet, each only when there is room for it. */
 export abstract class Pump {
   /** Both are cleared at the end, so that a source which is still waiting retains no request. */
-  protected sink: Sink | undefined;
+  protected events: PumpEvents | undefined;
   protected outlet: Outlet | undefined;
 
-  constructor(sink: Sink, outlet: Outlet) {
-    this.sink = sink;
+  constructor(events: PumpEvents, outlet: Outlet) {
+    this.events = events;
     this.outlet = outlet;
   }
 
@@ -37,22 +37,22 @@ export abstract class Pump {
 
   /** Releases the source, for good. */
   stop(): void {
-    this.sink = undefined;
+    this.events = undefined;
     this.outlet = undefined;
     this.release();
   }
 }
 
 /** A pump for what `readSource` has made of a source. */
-export function pumpOf(reader: SourceReader | Feed<unknown>, sink: Sink, outlet: Outlet): Pump {
-  return reader instanceof Feed ? new FeedPump(reader, sink, outlet) : new ItemPump(reader, sink, outlet);
+export function pumpOf(reader: SourceReader | Feed<unknown>, events: PumpEvents, outlet: Outlet): Pump {
+  return reader instanceof Feed ? new FeedPump(reader, events, outlet) : new ItemPump(reader, events, outlet);
 }
 
 class ItemPump extends Pump {
   readonly #reader: SourceReader;
 
-  constructor(reader: SourceReader, sink: Sink, outlet: Outlet) {
-    super(sink, outlet);
+  constructor(reader: SourceReader, events: PumpEvents, outlet: Outlet) {
+    super(events, outlet);
     this.#reader = reader;
   }
 
@@ -62,7 +62,7 @@ class ItemPump extends Pump {
 
   async #move(): Promise<void> {
     try {
-      while (this.sink !== undefined) {
+      while (this.events !== undefined) {
         let result: IteratorResult<unknown>;
         let isOver: boolean;
         try {
@@ -74,15 +74,15 @@ class ItemPump extends Pump {
         }
         if (isOver) {
           this.#reader.onEnd();
-          this.sink?.onEnd();
+          this.events?.onEnd();
           return;
         }
-        this.sink?.send(result.value);
+        this.outlet?.send(result.value);
         // Check both again after each wait: the turn may be spent once there is room, and the socket full once the turn comes.
         for (let pause = this.#pause(); pause !== undefined; pause = this.#pause()) await pause;
       }
     } catch (error) {
-      this.sink?.onError(error);
+      this.events?.onError(error);
     }
   }
 
@@ -100,8 +100,8 @@ class ItemPump extends Pump {
 class FeedPump extends Pump implements Waiter {
   readonly #feed: Feed<unknown>;
 
-  constructor(feed: Feed<unknown>, sink: Sink, outlet: Outlet) {
-    super(sink, outlet);
+  constructor(feed: Feed<unknown>, events: PumpEvents, outlet: Outlet) {
+    super(events, outlet);
     this.#feed = feed;
   }
 
@@ -109,18 +109,18 @@ class FeedPump extends Pump implements Waiter {
     try {
       this.#move();
     } catch (error) {
-      this.sink?.onError(error);
+      this.events?.onError(error);
     }
   }
 
   #move(): void {
-    while (this.sink !== undefined) {
+    while (this.events !== undefined) {
       const full = this.outlet?.full();
       if (full !== undefined) return void full.then(() => this.wake());
       const result = this.#feed.read();
       if (result === undefined) return this.#feed.wait(this);
-      if (result.done === true) return this.sink?.onEnd();
-      this.sink?.send(result.value);
+      if (result.done === true) return this.events?.onEnd();
+      this.outlet?.send(result.value);
       if (isTurnSpent()) return whenTurnComes(() => this.runInScope());
     }
   }
@@ -130,7 +130,7 @@ class FeedPump extends Pump implements Waiter {
   }
 
   runInScope(): void {
-    this.sink?.runInAsyncScope(() => this.run());
+    this.events?.runInAsyncScope(() => this.run());
   }
 
   protected release(): void {

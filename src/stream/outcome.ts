@@ -3,6 +3,7 @@ import { announce } from "../runtime/diagnostics.js";
 import type { HandlerResult } from "./handler-result.js";
 import type { EventStream } from "../source/event-stream.js";
 import type { CloseReason, Settings, StreamSummary } from "../options.js";
+import type { Figures } from "./sender.js";
 import { isThenable } from "../source/readers.js";
 
 /** How one stream ends, and how the application hears of it: `onError`, `onClose`, `next` and the diagnostics channels. */
@@ -48,18 +49,30 @@ export class Outcome {
     return false;
   }
 
-  /** Tells `onClose` and the diagnostics channel of a stream whose head was sent. */
-  close(figures: { events: number; bytes: number; duration: number }): void {
+  /** Settles the handler's promise. `onClose` and the diagnostics channel are told first, if the stream was opened. */
+  settle(figures: Figures | undefined): void {
+    if (figures !== undefined) this.#summarize(figures);
+    this.#result.settle();
+  }
+
+  #summarize(figures: Figures): void {
     const { reason } = this;
     const summary: StreamSummary =
       reason === "error" ? { reason, error: this.#error, ...figures } : { reason, ...figures };
-    try {
+    this.attempt(() => {
       const returned: unknown = this.#settings.onClose?.(summary);
       if (isThenable(returned)) this.#watch(returned);
+    });
+    announce("close", { request: this.#request, response: this.#response, summary });
+  }
+
+  /** Does a part of the ending whose failure must not keep back the rest. */
+  attempt(work: () => void): void {
+    try {
+      work();
     } catch (error) {
       this.#result.fail(error);
     }
-    announce("close", { request: this.#request, response: this.#response, summary });
   }
 
   /** A hook's promise is not awaited, but its rejection must not end the process. */

@@ -1,9 +1,7 @@
-import type { Response } from "express";
-import { headersSent } from "../errors.js";
 import { encode } from "../format/encode.js";
 import { checkRetry } from "../format/fields.js";
-import type { Settings } from "../options.js";
-import { setHead } from "../response/head.js";
+import type { Settings, StreamSummary } from "../options.js";
+import type { Connection } from "../response/connection.js";
 import { Timer } from "../runtime/clock.js";
 import { type Beat, every, type Ticker } from "../runtime/shared-interval.js";
 import type { StreamEvents } from "../response/stream-events.js";
@@ -11,10 +9,12 @@ import type { FrameWriter } from "../response/writer.js";
 import type { Outlet } from "../source/pump.js";
 import { isThenable } from "../source/readers.js";
 
+export type Figures = Pick<StreamSummary, "events" | "bytes" | "duration">;
+
 /** Sends one stream in its order: the head, the first `retry`, events with pings in between, and `onError`'s event. */
 export class Sender implements Outlet, Ticker {
-  readonly #res: Response;
   readonly #settings: Settings;
+  readonly #connection: Connection;
   readonly #writer: FrameWriter;
   readonly #events: StreamEvents;
 
@@ -23,18 +23,29 @@ export class Sender implements Outlet, Ticker {
   #pings: Beat | undefined;
   #isPingDue = false;
   #expiry: Timer | undefined;
+  #isReleased = false;
 
-  constructor(res: Response, settings: Settings, writer: FrameWriter, events: StreamEvents) {
-    this.#res = res;
+  constructor(settings: Settings, connection: Connection, events: StreamEvents) {
     this.#settings = settings;
-    this.#writer = writer;
+    this.#connection = connection;
+    this.#writer = connection.writer;
     this.#events = events;
   }
 
-  /** Prepares the head: it leaves with the first write. */
-  open(retry: Settings["retry"]): void {
+  /** Opens the stream, or reports why that failed. */
+  open(defaultRetry?: number): void {
+    try {
+      this.#open(this.#settings.retry ?? defaultRetry);
+      this.#events.onOpen();
+    } catch (error) {
+      this.#events.onError(error);
+    }
+  }
+
+  /** Sets the head, which leaves with the first write, and begins the pings and `maxDuration`. */
+  #open(retry: Settings["retry"]): void {
     const { pingInterval, maxDuration } = this.#settings;
-    if (this.#res.headersSent) throw headersSent();
+    this.#connection.assertHeadIsUnsent();
     const delay = typeof retry === "function" ? retry() : retry;
     // The result is rounded below, because random jitter is seldom a whole number of milliseconds.
     ignoreRejection(delay);
@@ -42,7 +53,7 @@ export class Sender implements Outlet, Ticker {
       retry === undefined
         ? undefined
         : this.#encode({ retry: checkRetry(typeof delay === "number" ? Math.round(delay) : delay) });
-    setHead(this.#res, this.#settings);
+    this.#connection.setHead(this.#settings);
     this.#openedAt = performance.now();
     if (first !== undefined) this.#writer.write(first);
     if (pingInterval) this.#pings = every(pingInterval, this);
@@ -51,14 +62,13 @@ export class Sender implements Outlet, Ticker {
       this.#expiry = new Timer(maxDuration * (0.9 + Math.random() / 10), () => this.#events.onTimeUp("expired"));
   }
 
-  /** What goes over the wire for a value of the source. */
-  frameOf(value: unknown): string | Uint8Array {
+  /** Sends one item of the source. The first one opens the stream, but only once it has been encoded without an error. */
+  send(item: unknown): void {
     const { toEvent } = this.#settings;
-    return this.#encode(toEvent === undefined ? value : toEvent(value as never));
-  }
-
-  /** Sends the frame of one item. */
-  send(frame: string | Uint8Array): void {
+    const frame = this.#encode(toEvent === undefined ? item : toEvent(item as never));
+    // The application's functions may end the stream.
+    if (this.#openedAt === undefined && !this.#isReleased) this.open();
+    if (this.#isReleased) return;
     this.#sent += 1;
     this.#writer.write(frame);
     if (this.#writer.isWritable) this.#pingIfDue();
@@ -82,20 +92,18 @@ export class Sender implements Outlet, Ticker {
 
   /** Stops the pings and the timer of `maxDuration`. */
   release(): void {
+    this.#isReleased = true;
     this.#pings?.stop();
     this.#pings = undefined;
     this.#expiry?.stop();
   }
 
-  /** Whether the head has been set. It leaves with the first write. */
-  get hasOpened(): boolean {
-    return this.#openedAt !== undefined;
-  }
-
-  /** The figures of the summary. */
-  figures(): { events: number; bytes: number; duration: number } {
-    const duration = performance.now() - (this.#openedAt ?? performance.now());
-    return { events: this.#sent, bytes: this.#writer.bytes, duration: Math.max(duration, 0) };
+  /** The figures of the summary, if the stream has been opened. */
+  figures(): Figures | undefined {
+    if (this.#openedAt === undefined) return undefined;
+    // Fake timers may set the clock back.
+    const duration = Math.max(performance.now() - this.#openedAt, 0);
+    return { events: this.#sent, bytes: this.#writer.bytes, duration };
   }
 
   /** Called by a timer that many streams share, in the async context of whichever stream started it. */

@@ -1,15 +1,13 @@
 import { AsyncResource } from "node:async_hooks";
 import type { Request, Response } from "express";
 import { announce } from "../runtime/diagnostics.js";
-import { headersSent, nothingReturned } from "../errors.js";
+import { nothingReturned } from "../errors.js";
 import { type EventStream, LiveEventStream, type OpenSource } from "../source/event-stream.js";
 import type { HandlerResult } from "./handler-result.js";
 import type { Settings } from "../options.js";
 import { Outcome } from "./outcome.js";
-import { type Pump, pumpOf, type Sink } from "../source/pump.js";
-import { isClientGone } from "../response/client-gone.js";
+import { type Pump, type PumpEvents, pumpOf } from "../source/pump.js";
 import { Connection } from "../response/connection.js";
-import { setHead, setHeadWithoutContent } from "../response/head.js";
 import { lastEventId } from "../response/last-event-id.js";
 import type { StreamEvents } from "../response/stream-events.js";
 import { LazySignal } from "../runtime/lazy-signal.js";
@@ -18,8 +16,8 @@ import { afterOneTurn } from "../runtime/turn.js";
 import { Sender } from "./sender.js";
 import { isThenable, readSource } from "../source/readers.js";
 
-/** The reconnection time for a client of a closing server, in milliseconds: about what browsers use by themselves. */
-const defaultRetry = 3_000;
+/** The default of `retry` for a client of a closing server: about what browsers use by themselves. */
+const retryOfClosingServer = 3_000;
 
 /**
  * The life of one stream, from the request to its last byte, and the one place where its end is decided.
@@ -31,10 +29,9 @@ const defaultRetry = 3_000;
  * Timers, sockets and brokers call in the async context of other requests. A session is an AsyncResource so that hooks and
  * the source run in that of their own (AsyncLocalStorage).
  */
-export class Session extends AsyncResource implements Sink, StreamEvents {
+export class Session extends AsyncResource implements PumpEvents, StreamEvents {
   readonly #settings: Settings;
   readonly #req: Request;
-  readonly #res: Response;
   readonly #result: HandlerResult;
   readonly #connection: Connection;
   readonly #sender: Sender;
@@ -52,19 +49,18 @@ export class Session extends AsyncResource implements Sink, StreamEvents {
     super("EventStream");
     this.#settings = settings;
     this.#req = req;
-    this.#res = res;
     this.#result = result;
     this.#connection = new Connection(req, res, settings.sendTimeout, this);
-    this.#sender = new Sender(res, settings, this.#connection.writer, this);
+    this.#sender = new Sender(settings, this.#connection, this);
     this.#shutdown = new Shutdown(req.socket, settings, this);
     this.#stream = new LiveEventStream(this.#ended, this.#shutdown, lastEventId(req), res);
   }
 
   run(open: OpenSource): void {
     try {
-      if (this.#res.headersSent) throw headersSent();
-      if (isClientGone(this.#req, this.#res)) return this.#close();
-      if (this.#req.method === "HEAD") return this.#answerWithHead(setHead);
+      this.#connection.assertHeadIsUnsent();
+      if (this.#connection.isClientGone) return this.#close();
+      if (this.#req.method === "HEAD") return this.#answerWithoutBody();
       if (this.#shutdown.hasBegun) return this.#end("shutdown");
       this.#shutdown.wait();
       const source = open(this.#req, this.#stream);
@@ -78,7 +74,7 @@ export class Session extends AsyncResource implements Sink, StreamEvents {
   }
 
   get #outcome(): Outcome {
-    return (this.#lazyOutcome ??= new Outcome(this.#req, this.#res, this.#settings, this.#result));
+    return (this.#lazyOutcome ??= new Outcome(this.#req, this.#stream.response, this.#settings, this.#result));
   }
 
   get #isRunning(): boolean {
@@ -93,7 +89,7 @@ export class Session extends AsyncResource implements Sink, StreamEvents {
     // The client may have left while the source was being made.
     if (this.#state !== "starting") return pump.stop();
     this.#pump = pump;
-    if (this.#res.headersSent) return this.onError(headersSent());
+    this.#connection.assertHeadIsUnsent();
     pump.run();
     // Scheduled after the source has been asked, so that the source has a whole turn of the event loop.
     afterOneTurn(() => this.#openIdle());
@@ -102,51 +98,38 @@ export class Session extends AsyncResource implements Sink, StreamEvents {
   #readNothing(source: null | undefined): void {
     if (this.#state !== "starting") return;
     // The source's function has answered by itself, with a 401 for example.
-    if (this.#res.headersSent) this.#close();
+    if (this.#connection.isHeadSent) this.#close();
     else if (source === undefined) this.onError(nothingReturned());
-    else this.#answerWithHead(setHeadWithoutContent);
-  }
-
-  send(item: unknown): void {
-    const frame = this.#sender.frameOf(item);
-    if (this.#state === "starting") this.#open(this.#settings.retry);
-    if (this.#isRunning) this.#sender.send(frame);
+    else this.#answerWithoutBody(204);
   }
 
   onEnd(): void {
     if (this.#shutdown.hasBegun) this.#end("shutdown");
-    else if (this.#state === "starting") this.#answerWithHead(setHeadWithoutContent);
+    else if (this.#state === "starting") this.#answerWithoutBody(204);
     else this.#end("completed");
   }
 
   // ---- the head ----
 
   #openIdle(): void {
-    if (this.#state === "starting") this.#open(this.#settings.retry);
+    if (this.#state === "starting") this.#sender.open();
     // A first item of zero bytes has opened the stream without sending the head.
-    if (this.#state === "open" && !this.#res.headersSent) this.#connection.writer.flushHead();
+    if (this.#state === "open") this.#connection.flushHead();
   }
 
-  /** Sends response headers without a body. */
-  #answerWithHead(set: typeof setHead): void {
-    set(this.#res, this.#settings);
-    if (this.#shutdown.hasBegun) this.#res.setHeader("Connection", "close");
+  onOpen(): void {
+    if (this.#state !== "starting") return;
+    this.#state = "open";
+    announce("open", { request: this.#req, response: this.#stream.response });
+  }
+
+  /** Answers a HEAD with the head of a stream, and where there is nothing to stream with 204. */
+  #answerWithoutBody(status?: 204): void {
+    if (status === 204) this.#connection.setHeadWithoutContent(this.#settings);
+    else this.#connection.setHead(this.#settings);
+    if (this.#shutdown.hasBegun) this.#connection.disableKeepAlive();
     this.#state = "ending";
     this.#connection.end();
-  }
-
-  /** Opens the stream; where that fails, the stream has ended. */
-  #open(retry: Settings["retry"]): boolean {
-    try {
-      this.#sender.open(retry);
-    } catch (error) {
-      this.onError(error);
-      return false;
-    }
-    if (this.#state !== "starting") return false;
-    this.#state = "open";
-    announce("open", { request: this.#req, response: this.#res });
-    return true;
   }
 
   // ---- the end ----
@@ -159,9 +142,10 @@ export class Session extends AsyncResource implements Sink, StreamEvents {
   #end(reason: "completed" | "expired" | "shutdown"): void {
     if (!this.#isRunning) return;
     if (this.#state === "starting") {
-      if (this.#res.headersSent) return this.#close();
-      this.#res.setHeader("Connection", "close");
-      if (!this.#open(this.#settings.retry ?? defaultRetry)) return;
+      if (this.#connection.isHeadSent) return this.#close();
+      this.#connection.disableKeepAlive();
+      this.#sender.open(retryOfClosingServer);
+      if (!this.#isRunning) return;
     }
     this.#state = "ending";
     this.#outcome.reason = reason;
@@ -174,7 +158,7 @@ export class Session extends AsyncResource implements Sink, StreamEvents {
     this.#outcome.fail(error);
     if (this.#state === "starting") {
       this.#outcome.passOn();
-      if (this.#shutdown.hasBegun && !this.#res.headersSent) this.#res.setHeader("Connection", "close");
+      if (this.#shutdown.hasBegun) this.#connection.disableKeepAlive();
       return this.#close();
     }
     this.#state = "ending";
@@ -190,8 +174,7 @@ export class Session extends AsyncResource implements Sink, StreamEvents {
     if (this.#state === "closed") return;
     this.runInAsyncScope(() => this.#outcome.fail(error));
     this.#outcome.passOn();
-    // Abort only a response that has begun and that nobody else has ended: any other answer may still arrive.
-    if (this.#res.headersSent && !this.#res.writableEnded) this.#connection.abort();
+    this.#connection.abortUnfinished();
     this.#close();
   }
 
@@ -226,13 +209,8 @@ export class Session extends AsyncResource implements Sink, StreamEvents {
     this.#shutdown.release();
     this.#connection.release();
     this.runInAsyncScope(() => {
-      try {
-        this.#connection.endUnread();
-      } catch (error) {
-        this.#result.fail(error);
-      }
-      if (this.#sender.hasOpened) this.#outcome.close(this.#sender.figures());
-      this.#result.settle();
+      this.#outcome.attempt(() => this.#connection.endUnread());
+      this.#outcome.settle(this.#sender.figures());
     });
   }
 }

@@ -2,7 +2,10 @@ import { createChannel, createSession } from "better-sse";
 import { asked, makers, readyItems } from "../event.js";
 import { expressServer } from "./express.js";
 
-/** `push` knows no backpressure. It adds a type and a random ID where an event has none, and sends a string as JSON. */
+/**
+ * `push` knows no backpressure. It adds a type and a random ID where an event has none, takes no number as an ID, and sends a
+ * string as JSON.
+ */
 export function contender({ pingInterval }) {
   const options = { keepAlive: pingInterval, retry: null };
   const channel = createChannel();
@@ -25,12 +28,12 @@ export function contender({ pingInterval }) {
     server,
     publish(n) {
       const { data, event, id } = makers.event(n);
-      channel.broadcast(data, event, { eventId: id });
+      channel.broadcast(data, event, { eventId: String(id) });
     },
   };
 }
 
 function push(session, item) {
   if (typeof item === "string") session.push(item);
-  else session.push(item.data, item.event, item.id);
+  else session.push(item.data, item.event, item.id === undefined ? undefined : String(item.id));
 }

@@ -48,7 +48,9 @@ export function contender({ pingInterval }) {
   };
 }
 
-/** Its data is text. */
+/** Its data and its ID are text: it drops a number. */
 function messageOf(item) {
-  return typeof item === "string" ? item : { ...item, data: JSON.stringify(item.data) };
+  if (typeof item === "string") return item;
+  const { event, id, data } = item;
+  return { data: JSON.stringify(data), event, id: id === undefined ? undefined : String(id) };
 }

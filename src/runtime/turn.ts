@@ -99,10 +99,7 @@ export function forEachInTurn<T>(items: readonly T[], work: (item: T) => void): 
 function serveFrom<T>(items: readonly T[], work: (item: T) => void, start: number): void {
   const end = Math.min(start + together, items.length);
   for (let n = start; n < end; n++) {
-    if (isTurnSpent()) {
-      for (const item of items.slice(n)) whenTurnComes(() => work(item));
-      return;
-    }
+    if (isTurnSpent()) return whenTurnComes(() => serveFrom(items, work, n));
     work(items[n] as T);
   }
   if (end < items.length) process.nextTick(() => serveFrom(items, work, end));

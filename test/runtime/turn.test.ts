@@ -124,6 +124,20 @@ it("gives each of two streams that are always ready a millisecond or so before i
   expect(order.join("")).toMatch(/^(?:a{4}b{4}){5}$/);
 });
 
+it("serves many items in their order, 32 to a tick in later turns too", async () => {
+  const ticks = vi.spyOn(process, "nextTick");
+  const items = Array.from({ length: 1_000 }, (_, n) => n);
+  const served: number[] = [];
+  turn.forEachInTurn(items, (n) => {
+    now += 0.1;
+    served.push(n);
+  });
+  for (let n = 0; n < 100; n++) await check();
+  expect(served).toEqual(items);
+  // 32 ticks for the items, and up to three for each of the 25 turns.
+  expect(ticks.mock.calls.length).toBeLessThan(110);
+});
+
 /** The loop turns until the streams have done their work. */
 async function ticking(): Promise<void> {
   for (let n = 0; n < 10; n++) await check();

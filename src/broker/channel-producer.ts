@@ -33,9 +33,9 @@ export class ChannelProducer {
   readonly #controller = new AbortController();
   #state: "claiming" | "producing" | "ending" | "settled" = "claiming";
   #renewal: "idle" | "asking" | "asking again" = "idle";
-  /** Only while there is something to return from. */
+  /** Set while the source can be released: not before it is read, nor after it has ended by itself. */
   #reader: SourceReader | Feed<unknown> | undefined;
-  #unwatch: (() => void) | undefined;
+  #releaseWatch: (() => void) | undefined;
   #resolve!: (outcome: Outcome) => void;
   #reject!: (error: unknown) => void;
 
@@ -48,14 +48,14 @@ export class ChannelProducer {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    // Nobody has to look at it.
+    // Without a handler, a rejection that the application does not look at would end the process.
     this.done.catch(() => {});
   }
 
   /**
-   * @returns whether it is the producer now: whatever the answer, it is exact
-   * @throws {EventStreamError} `ERR_BROKER_UNAVAILABLE` where the store does not answer for as long as the lease; at once
-   *   where that is final
+   * @returns whether this is the channel's producer now. The answer is exact: a claim whose reply was lost is asked again.
+   * @throws {EventStreamError} `ERR_BROKER_UNAVAILABLE` when the store has not answered for one lease, or at once if
+   *   asking again cannot help
    */
   async claim(): Promise<boolean> {
     const { lease } = this.#settings;
@@ -67,19 +67,19 @@ export class ChannelProducer {
     return isClaimed;
   }
 
-  /** Begins to produce. Never throws: `done` tells how it went. */
+  /** Begins to produce. Never throws: failures reject `done`. */
   run(source: (producer: Producer) => unknown): void {
-    this.#unwatch = this.#store.watch(this.#channel, this.#token, () => void this.#renew());
+    this.#releaseWatch = this.#store.watch(this.#channel, this.#token, () => void this.#renew());
     this.#lease.start(
       () => void this.#renew(),
-      () => this.#lose(),
+      () => this.#endAsLost(),
     );
     this.#produce(source).catch((error: unknown) => this.#fail(error));
   }
 
   async #produce(source: (producer: Producer) => unknown): Promise<void> {
     const reader = readSource(await source({ signal: this.#controller.signal }));
-    // It may have been stopped before the function's promise was fulfilled.
+    // The producer may have been stopped while the function's promise was pending.
     if (this.#state !== "producing") return void reader.return();
     this.#reader = reader;
     for (let number = 1; this.#state === "producing"; number++) {
@@ -100,20 +100,20 @@ export class ChannelProducer {
       isOver = isLast(result);
       return result;
     } finally {
-      // There is nothing to return from in an iterator that has ended, or thrown, by itself.
+      // An iterator that has ended or thrown by itself needs no return().
       if (isOver) this.#reader = undefined;
     }
   }
 
   async #fail(error: unknown): Promise<void> {
-    // What a source throws when it has been told to stop is its way of stopping.
+    // A source that was aborted may throw: that is how it stops, not a failure.
     if (this.#state !== "producing") return;
     announce("error", { channel: this.#channel, error });
-    this.#release(error);
+    this.#releaseSource(error);
     await this.#end({ error }, this.#lastWord(error));
   }
 
-  /** What subscribers are told of a failure: of the error itself nothing, unless the application says so. */
+  /** The event that tells subscribers of a failure. It says nothing of the error itself unless the application does. */
   #lastWord(error: unknown): EventParts | undefined {
     const { onError } = this.#settings;
     try {
@@ -137,18 +137,18 @@ export class ChannelProducer {
     }
   }
 
-  /** Ends the channel in order, because the broker closes. Asks once: the store has a timeout of its own. */
+  /** Ends the channel in order because the broker closes. It asks the store only once; the store has a timeout of its own. */
   async close(): Promise<void> {
     if (this.#state !== "producing") return;
     this.#state = "ending";
-    this.#release("stopped");
+    this.#releaseSource("stopped");
     const verdict = await this.#store.end(this.#channel, this.#token).catch((): Verdict => "lost");
     this.#settle(verdict === "held" ? "stopped" : verdict);
   }
 
   async #renew(): Promise<void> {
     if (this.#renewal !== "idle") {
-      // The answer under way may be older than what there is to hear.
+      // The answer under way may be older than the change that led to this call.
       this.#renewal = "asking again";
       return;
     }
@@ -160,7 +160,7 @@ export class ChannelProducer {
         return this.#store.renew(this.#channel, this.#token, this.#settings.lease);
       }).catch((error: unknown): Verdict => {
         announce("error", { channel: this.#channel, error });
-        this.#lose();
+        this.#endAsLost();
         return "lost";
       });
       if (verdict === "held") this.#lease.extend(asked);
@@ -169,32 +169,32 @@ export class ChannelProducer {
     this.#renewal = "idle";
   }
 
-  /** Asks the store for as long as the lease lasts. */
+  /** Asks the store until it answers or the lease is over. */
   async #ask(question: () => Promise<Verdict>): Promise<Verdict> {
     try {
       if (!this.#lease.isOver) {
         const verdict = await this.#lease.ask(question);
-        if (verdict === "lost" && !this.#lease.isOver) await this.#lease.ask(() => this.#tellThatForgotten());
+        if (verdict === "lost" && !this.#lease.isOver) await this.#lease.ask(() => this.#endForgotten());
         return verdict;
       }
     } catch (error) {
       if ((error as Partial<EventStreamError> | undefined)?.code !== "ERR_BROKER_UNAVAILABLE") throw error;
     }
-    this.#lose();
+    this.#endAsLost();
     return "lost";
   }
 
   /**
-   * A store that calls it lost within its lease has forgotten it (a flush, a failover), and with it that anybody waits for a
-   * producer. So it claims the channel once more, only to say that it is lost; unless somebody else has it by now.
+   * A store that answers "lost" within the lease has forgotten the producer (a flush, a failover), so nobody else would
+   * tell the subscribers. Claims the channel once more, unless another producer has it by now, and ends it as lost.
    */
-  async #tellThatForgotten(): Promise<void> {
+  async #endForgotten(): Promise<void> {
     if (await this.#store.claim(this.#channel, this.#token, this.#settings.lease))
       await this.#store.end(this.#channel, this.#token, lostEvent);
   }
 
-  /** The lease is over by its own clock. Where the store does not know yet, it need not wait for that. */
-  #lose(): void {
+  /** Called when the lease is over by this process's clock. The store is told, because it may not have noticed yet. */
+  #endAsLost(): void {
     if (this.#state === "settled") return;
     this.#settle("lost");
     this.#store.end(this.#channel, this.#token, lostEvent).catch(() => {});
@@ -204,14 +204,14 @@ export class ChannelProducer {
     if (this.#state === "settled") return;
     this.#state = "settled";
     this.#lease.release();
-    this.#unwatch?.();
-    if (outcome === "stopped" || outcome === "lost") this.#release(outcome);
+    this.#releaseWatch?.();
+    if (outcome === "stopped" || outcome === "lost") this.#releaseSource(outcome);
     if (typeof outcome === "object") this.#reject(outcome.error);
     else this.#resolve(outcome);
   }
 
-  /** Tells the source to stop; does not wait for that, for a generator that is awaiting cannot do it yet. */
-  #release(reason: unknown): void {
+  /** Releases the source. Not awaited: a generator that is awaiting something cannot run its `finally` yet. */
+  #releaseSource(reason: unknown): void {
     const reader = this.#reader;
     this.#reader = undefined;
     this.#controller.abort(reason);

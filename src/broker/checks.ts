@@ -1,7 +1,8 @@
 import { invalidOption, isFunction, isPlainObject, option, type Option, property, readOptions } from "../checks.js";
 import { EventStreamError, show } from "../errors.js";
 import type { ServerSentEvent } from "../format/event.js";
-import { type AbortSource, lazySignalOf } from "../runtime/lazy-signal.js";
+import type { AbortSource } from "../runtime/lazy-signal.js";
+import { LiveEventStream } from "../source/event-stream.js";
 import type { ProduceOptions, SubscribeOptions } from "./broker.js";
 
 /** How much of each channel is kept, checked and complete. */
@@ -86,8 +87,8 @@ export function checkSubscribeOptions(options: SubscribeOptions = {}): Subscribe
   const from = read(options, "from", (value) => value === "now" || value === "start", '"now" or "start"');
   const onGap = read(options, "onGap", isFunction, "a function that returns an event or undefined");
   checkForSlips(options);
-  // A stream's own is listened to as it is: nobody may ever need the AbortSignal.
-  const signal = lazySignalOf(options) ?? read(options, "signal", isSignal, "an AbortSignal");
+  // Asking a stream for its AbortSignal would make one, which weighs as much as the rest of an idle stream.
+  const signal = LiveEventStream.endOf(options) ?? read(options, "signal", isSignal, "an AbortSignal");
   // "If the last event ID is the empty string, then don't set": an empty one is none.
   return { lastEventId: lastEventId === "" ? undefined : lastEventId, from: from ?? "now", signal, onGap };
 }

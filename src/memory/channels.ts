@@ -71,7 +71,7 @@ export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
     log.isForgotten = true;
     this.#logs.delete(channel);
     this.forgottenUpTo = Math.max(this.forgottenUpTo, log.lostUpTo);
-    if (this.#logs.size === 0) this.#stop();
+    if (this.#logs.size === 0) this.#releaseTimer();
   }
 
   /** The log of `channel`, begun if there is none. */
@@ -119,7 +119,7 @@ export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
     this.isClosed = true;
     for (const log of this.#logs.values()) log.wake();
     this.#logs.clear();
-    this.#stop();
+    this.#releaseTimer();
   }
 
   readonly #sweep = (): void => {
@@ -132,7 +132,7 @@ export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
     }
   };
 
-  #stop(): void {
+  #releaseTimer(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
   }

@@ -34,14 +34,14 @@ export class ChannelClaims implements ProducerStore {
   async end(channel: string, token: string, last?: EventParts): Promise<Verdict> {
     return this.#as(token, channel, () => {
       if (last !== undefined) this.#channels.append(channel, last);
-      this.#finish(channel, "ended");
+      this.#end(channel, "ended");
     });
   }
 
   async stop(channel: string): Promise<boolean> {
     const claim = this.#channels.get(channel)?.claim;
     if (claim?.state !== "live") return false;
-    this.#finish(channel, "stopped");
+    this.#end(channel, "stopped");
     claim.wake?.();
     return true;
   }
@@ -54,7 +54,7 @@ export class ChannelClaims implements ProducerStore {
     };
   }
 
-  #finish(channel: string, state: Claim["state"]): void {
+  #end(channel: string, state: Claim["state"]): void {
     const log = this.#channels.open(channel);
     if (log.claim !== undefined) log.claim.state = state;
     this.#channels.end(channel);

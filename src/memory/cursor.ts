@@ -53,7 +53,7 @@ export class LogCursor implements Cursor<Entry> {
   }
 
   release(waiter: Waiter): void {
-    this.#log.stopWaiting(waiter);
+    this.#log.release(waiter);
     this.#logs.release(this.#channel, this.#log);
   }
 }

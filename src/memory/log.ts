@@ -62,7 +62,7 @@ export class Log {
     this.#waiting.add(waiter);
   }
 
-  stopWaiting(waiter: Waiter): void {
+  release(waiter: Waiter): void {
     this.#waiting.delete(waiter);
   }
 

@@ -50,26 +50,3 @@ export class LazySignal implements AbortSource {
     listeners?.forEach((listener) => listener.handleEvent());
   }
 }
-
-/** An object whose `signal` is a lazy one. A copy of it (`{ ...stream }`) has an ordinary AbortSignal. */
-export class HasLazySignal {
-  readonly #lazySignal: LazySignal;
-
-  /** An own property: objects that inherit from it and proxies have no lazy signal. */
-  protected static readonly signalAccessor: PropertyDescriptor & ThisType<HasLazySignal> = {
-    enumerable: true,
-    get() {
-      return this.#lazySignal.signal;
-    },
-  };
-
-  constructor(lazySignal: LazySignal) {
-    this.#lazySignal = lazySignal;
-  }
-
-  static lazySignalOf(this: void, object: object): LazySignal | undefined {
-    return #lazySignal in object ? object.#lazySignal : undefined;
-  }
-}
-
-export const lazySignalOf: (object: object) => LazySignal | undefined = HasLazySignal.lazySignalOf;

@@ -1,5 +1,5 @@
 import type { Request, Response } from "express";
-import { HasLazySignal, type LazySignal } from "../runtime/lazy-signal.js";
+import type { AbortSource, LazySignal } from "../runtime/lazy-signal.js";
 
 /** One stream, as its source function sees it. */
 export interface EventStream {
@@ -28,12 +28,20 @@ export type OpenSource = (req: Request, stream: EventStream) => unknown;
  * The properties are the object's own, so that `{ ...stream, from: "start" }` has them all; the accessors are the same
  * functions for every stream, or each would weigh as much as a class of its own.
  */
-export class LiveEventStream extends HasLazySignal implements EventStream {
+export class LiveEventStream implements EventStream {
   declare readonly signal: AbortSignal;
   declare readonly shutdown: AbortSignal;
   readonly lastEventId: string | undefined;
   readonly response: Response;
-  readonly #shutdown: { readonly signal: AbortSignal };
+  readonly #ended: LazySignal;
+  readonly #shutdown: LazySignal;
+
+  static readonly #signalAccessor: PropertyDescriptor & ThisType<LiveEventStream> = {
+    enumerable: true,
+    get() {
+      return this.#ended.signal;
+    },
+  };
 
   static readonly #shutdownAccessor: PropertyDescriptor & ThisType<LiveEventStream> = {
     enumerable: true,
@@ -42,18 +50,18 @@ export class LiveEventStream extends HasLazySignal implements EventStream {
     },
   };
 
-  constructor(
-    ended: LazySignal,
-    shutdown: { readonly signal: AbortSignal },
-    lastEventId: string | undefined,
-    response: Response,
-  ) {
-    super(ended);
+  constructor(ended: LazySignal, shutdown: LazySignal, lastEventId: string | undefined, response: Response) {
+    this.#ended = ended;
     this.#shutdown = shutdown;
     this.lastEventId = lastEventId;
     this.response = response;
     // One by one: `defineProperties` takes twice as long.
-    Object.defineProperty(this, "signal", HasLazySignal.signalAccessor);
+    Object.defineProperty(this, "signal", LiveEventStream.#signalAccessor);
     Object.defineProperty(this, "shutdown", LiveEventStream.#shutdownAccessor);
+  }
+
+  /** What ends `stream`, for a listener that needs no AbortSignal. A copy (`{ ...stream }`) has an ordinary signal only. */
+  static endOf(this: void, stream: object): AbortSource | undefined {
+    return #ended in stream ? stream.#ended : undefined;
   }
 }

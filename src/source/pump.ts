@@ -33,13 +33,13 @@ export abstract class Pump {
 
   /** Begins. Never throws. */
   abstract run(): void;
-  protected abstract release(): void;
+  protected abstract releaseSource(): void;
 
-  /** Releases the source, for good. */
-  stop(): void {
+  /** Releases the source, and the stream from the source. */
+  release(): void {
     this.events = undefined;
     this.outlet = undefined;
-    this.release();
+    this.releaseSource();
   }
 }
 
@@ -91,7 +91,7 @@ class ItemPump extends Pump {
     return this.outlet?.full() ?? (isTurnSpent() ? nextTurn() : undefined);
   }
 
-  protected release(): void {
+  protected releaseSource(): void {
     this.#reader.return();
   }
 }
@@ -133,7 +133,7 @@ class FeedPump extends Pump implements Waiter {
     this.events?.runInAsyncScope(() => this.run());
   }
 
-  protected release(): void {
+  protected releaseSource(): void {
     this.#feed.end();
   }
 }

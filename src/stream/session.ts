@@ -87,7 +87,7 @@ export class Session extends AsyncResource implements PumpEvents, StreamEvents {
     if (source === null || source === undefined) return this.#readNothing(source);
     const pump = pumpOf(readSource(source), this, this.#sender);
     // The client may have left while the source was being made.
-    if (this.#state !== "starting") return pump.stop();
+    if (this.#state !== "starting") return pump.release();
     this.#pump = pump;
     this.#connection.assertHeadIsUnsent();
     pump.run();
@@ -198,7 +198,7 @@ export class Session extends AsyncResource implements PumpEvents, StreamEvents {
     this.#sender.release();
     this.runInAsyncScope(() => {
       this.#ended.abort(this.#outcome.reason);
-      this.#pump?.stop();
+      this.#pump?.release();
     });
   }
 

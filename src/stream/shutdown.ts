@@ -23,38 +23,38 @@ interface Listener {
 abstract class ShutdownNotifier {
   readonly #waiting = new Set<Listener>();
 
-  /** Whether there is nothing to wait for any more. */
-  abstract readonly hasRung: boolean;
-  protected abstract attach(): void;
-  protected abstract detach(): void;
+  /** Whether the shutdown has begun, even if nobody has been notified yet. */
+  abstract readonly hasBegun: boolean;
+  protected abstract watch(): void;
+  protected abstract release(): void;
 
-  wait(listener: Listener): void {
+  add(listener: Listener): void {
     this.#waiting.add(listener);
-    if (this.#waiting.size === 1) this.attach();
+    if (this.#waiting.size === 1) this.watch();
   }
 
-  leave(listener: Listener): void {
-    if (this.#waiting.delete(listener) && this.#waiting.size === 0) this.detach();
+  remove(listener: Listener): void {
+    if (this.#waiting.delete(listener) && this.#waiting.size === 0) this.release();
   }
 
-  protected ring(): void {
+  protected notify(): void {
     const waiting = [...this.#waiting];
     this.#waiting.clear();
-    this.detach();
+    this.release();
     // Thousands of streams that all end in one turn would block the loop for seconds.
     forEachInTurn(waiting, (listener) => listener.begin());
   }
 }
 
-/** A server while it listens. Node gives it another `_handle` each time that it begins to. */
+/** Node gives a server a new `_handle` each time that it begins to listen. */
 type ListeningServer = Server & { readonly _handle?: object | null };
 
-/** What stands for one time of listening: a server that closes and listens again has ended the one before. */
+/** Identifies one period of listening: a server that closes and listens again has a new one. */
 function listeningOf(server: ListeningServer): object {
   return server._handle ?? server;
 }
 
-/** Rings when the server has begun to close, even if it listens again by the time it is looked at. */
+/** Notifies when the server has begun to close, even if it listens again by the time it is looked at. */
 class ServerNotifier extends ShutdownNotifier implements Ticker {
   readonly #server: Server;
   readonly #listening: object;
@@ -66,24 +66,24 @@ class ServerNotifier extends ShutdownNotifier implements Ticker {
     this.#listening = listeningOf(server);
   }
 
-  get hasRung(): boolean {
+  get hasBegun(): boolean {
     return !this.#server.listening || listeningOf(this.#server) !== this.#listening;
   }
 
-  protected attach(): void {
+  protected watch(): void {
     this.#beat = every(lookInterval, this);
   }
 
-  protected detach(): void {
+  protected release(): void {
     this.#beat?.stop();
   }
 
   tick(): void {
-    if (this.hasRung) this.ring();
+    if (this.hasBegun) this.notify();
   }
 }
 
-/** Rings when the signal aborts. */
+/** Notifies when the signal aborts. */
 class SignalNotifier extends ShutdownNotifier {
   readonly #signal: AbortSignal;
 
@@ -92,20 +92,20 @@ class SignalNotifier extends ShutdownNotifier {
     this.#signal = signal;
   }
 
-  get hasRung(): boolean {
+  get hasBegun(): boolean {
     return this.#signal.aborted;
   }
 
-  protected attach(): void {
+  protected watch(): void {
     this.#signal.addEventListener("abort", this, { once: true });
   }
 
-  protected detach(): void {
+  protected release(): void {
     this.#signal.removeEventListener("abort", this);
   }
 
   handleEvent(): void {
-    this.ring();
+    this.notify();
   }
 }
 
@@ -171,20 +171,20 @@ export class Shutdown extends LazySignal implements Listener {
 
   /** Whether it has begun, even if nobody has looked at the server since. */
   get hasBegun(): boolean {
-    return this.aborted || this.#signal?.hasRung === true || this.#server?.hasRung === true;
+    return this.aborted || this.#signal?.hasBegun === true || this.#server?.hasBegun === true;
   }
 
   /** Begins to wait for it. */
   wait(): void {
-    this.#server?.wait(this);
-    this.#signal?.wait(this);
+    this.#server?.add(this);
+    this.#signal?.add(this);
   }
 
   /** Stops waiting, and stops the timer. */
   release(): void {
     this.#isReleased = true;
-    this.#server?.leave(this);
-    this.#signal?.leave(this);
+    this.#server?.remove(this);
+    this.#signal?.remove(this);
     this.#timer?.stop();
   }
 

@@ -13,7 +13,7 @@ import request from "supertest";
 import { describe, expect, it, vi } from "vitest";
 import { RawClient } from "./support/raw-client.js";
 import { serve } from "./support/server.js";
-import { Gate } from "./support/stage.js";
+import { failOnAbort, Gate } from "./support/stage.js";
 
 // The package has no types of its own; those of Express 5 will do.
 const express4 = createRequire(import.meta.url)("express4") as typeof express;
@@ -196,7 +196,7 @@ describe.each([
       "/",
       eventSource(async function* (_req, { signal }) {
         yield "first";
-        await new Promise((_resolve, reject) => signal.addEventListener("abort", reject));
+        await failOnAbort(signal);
       }),
     );
     const response = request(app)

@@ -16,7 +16,7 @@ export function endsContract(subject: Subject): void {
       const everything = waiting.rest();
       await publishMany(broker, "a", 3);
       await broker.end("a");
-      expect(dataOf(await lagging.rest())).toEqual([0, 1, 2]);
+      await lagging.expectRest(0, 1, 2);
       expect(dataOf(await everything)).toEqual([0, 1, 2]);
     });
 
@@ -47,7 +47,7 @@ export function endsContract(subject: Subject): void {
       await broker.end("a");
       await expect(broker.publish("a", { data: 1 })).rejects.toMatchObject({ code: "ERR_CHANNEL_ENDED" });
       await broker.publish("b", { data: 1 });
-      expect(dataOf(await (await read(broker, "a", { from: "start" })).rest())).toEqual([0]);
+      await (await read(broker, "a", { from: "start" })).expectRest(0);
     });
 
     it("ends a subscription to several when all of them have ended", async () => {
@@ -85,7 +85,7 @@ export function endsContract(subject: Subject): void {
       await broker.publishAll("a", numbers(5));
       expect(dataOf(await everything)).toEqual([0, 1, 2, 3, 4]);
       await broker.publishAll("b", [{ data: "an array" }]);
-      expect(dataOf(await (await read(broker, "b", { from: "start" })).rest())).toEqual(["an array"]);
+      await (await read(broker, "b", { from: "start" })).expectRest("an array");
     });
 
     it("rejects when its source fails, and leaves the channel open for a last word", async () => {
@@ -133,7 +133,7 @@ export function endsContract(subject: Subject): void {
       await expect(broker.publishAll("a", source())).rejects.toMatchObject({ code: "ERR_UNSERIALIZABLE_DATA" });
       expect(letGo).toHaveBeenCalledTimes(1);
       await broker.publish("a", { data: "open" });
-      expect(dataOf(await (await read(broker, "a", { from: "start" })).take(2))).toEqual([0, "open"]);
+      await (await read(broker, "a", { from: "start" })).expectNext(0, "open");
     });
   });
 
@@ -149,7 +149,7 @@ export function endsContract(subject: Subject): void {
       ];
       const pending = waiting.next();
       await publishMany(broker, "b", 3);
-      expect(dataOf(await lagging.take(1))).toEqual([0]);
+      await lagging.expectNext(0);
       controller.abort();
       expect(await pending).toEqual(done);
       for (const reader of [waiting, lagging, unread]) expect(await reader.next()).toEqual(done);
@@ -229,7 +229,7 @@ export function endsContract(subject: Subject): void {
       const channel = "😀".repeat(256);
       const reader = await read(broker, channel);
       await broker.publish(channel, { data: 1 });
-      expect(dataOf(await reader.take(1))).toEqual([1]);
+      await reader.expectNext(1);
     });
 
     it.each(["lastEventID", "last_event_id", "LASTEVENTID", "ongap", "From"])(

@@ -1,7 +1,7 @@
 import { subscribe as onDiagnostics, unsubscribe as offDiagnostics } from "node:diagnostics_channel";
 import type { Broker, HistoryOptions, ProduceOptions, Production, ServerSentEvent } from "express-event-source";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { until, Gate } from "../support/stage.js";
+import { failOnAbort, Gate, until } from "../support/stage.js";
 import { lostContract, type SharedStore } from "./contract-lost.js";
 import { read, tooMany } from "./contract.js";
 import { dataOf } from "./reader.js";
@@ -45,9 +45,7 @@ function endless(count = 1) {
     seen.signal = signal;
     try {
       for (let n = 0; n < count; n++) yield { data: n };
-      await new Promise<void>((_resolve, reject) => {
-        signal.addEventListener("abort", () => reject(new Error("aborted")));
-      });
+      await failOnAbort(signal);
     } finally {
       seen.returns += 1;
     }
@@ -200,7 +198,7 @@ export function produceContract(name: string, subject: ProducingSubject): void {
         await (
           await broker.produce("b", () => [{ data: 0 }])
         )?.done;
-        expect(dataOf(await (await read(broker, "b", { from: "start" })).rest())).toEqual([0]);
+        await (await read(broker, "b", { from: "start" })).expectRest(0);
       });
     });
 

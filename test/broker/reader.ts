@@ -1,4 +1,5 @@
 import type { PublishedEvent } from "express-event-source";
+import { expect } from "vitest";
 
 /** Reads a subscription by hand: as many events as a test wants, or all there will ever be. */
 export class Reader {
@@ -23,11 +24,21 @@ export class Reader {
     return events;
   }
 
+  /** Expects that the next events have these data, in this order. `"gap"` stands for a gap. */
+  async expectNext(...data: unknown[]): Promise<void> {
+    expect(dataOf(await this.take(data.length))).toEqual(data);
+  }
+
   /** Everything until the subscription ends. */
   async rest(): Promise<PublishedEvent[]> {
     const events: PublishedEvent[] = [];
     for (let result = await this.next(); result.done !== true; result = await this.next()) events.push(result.value);
     return events;
+  }
+
+  /** Expects that the subscription ends after events with these data. */
+  async expectRest(...data: unknown[]): Promise<void> {
+    expect(dataOf(await this.rest())).toEqual(data);
   }
 
   return(): unknown {

@@ -36,19 +36,17 @@ describe("memoryBroker: forgetting", () => {
     await memory.pass(3_000);
     expect(vi.getTimerCount()).toBe(0);
     expect(await read1.rest()).toEqual([]);
-    expect(dataOf(await unread.rest())).toEqual(["gap"]);
+    await unread.expectRest("gap");
   });
 
   it("takes no id from before for a current one", async () => {
     const broker = await openMemory({ maxAge: 1_000 });
     const [first, last] = await publishMany(broker, "a", 2);
     await memory.pass(3_000);
-    expect(
-      dataOf(await (await read(broker, "a", { lastEventId: first, onGap: () => ({ event: "gap" }) })).take(1)),
-    ).toEqual(["gap"]);
+    await (await read(broker, "a", { lastEventId: first, onGap: () => ({ event: "gap" }) })).expectNext("gap");
     await broker.publish("a", { data: "new" });
     for (const lastEventId of [first, last]) {
-      expect(dataOf(await (await read(broker, "a", { lastEventId })).take(2))).toEqual(["gap", "new"]);
+      await (await read(broker, "a", { lastEventId })).expectNext("gap", "new");
     }
   });
 
@@ -65,7 +63,7 @@ describe("memoryBroker: forgetting", () => {
     await reader.return();
     await memory.pass(700);
     await broker.publish("a", { data: 1 });
-    expect(dataOf(await (await read(broker, ["a"], { lastEventId: id })).take(1))).toEqual([1]);
+    await (await read(broker, ["a"], { lastEventId: id })).expectNext(1);
   });
 
   it("gives nobody an event that is too old, whether or not it has been swept away", async () => {
@@ -78,7 +76,7 @@ describe("memoryBroker: forgetting", () => {
     const late = await read(broker, "a", { from: "start" });
     await broker.end("a");
     expect(await late.rest()).toEqual([]);
-    expect(dataOf(await lagging.rest())).toEqual(["gap"]);
+    await lagging.expectRest("gap");
   });
 
   it("tells a reader that lags in a channel that is forgotten, whatever is forgotten after it", async () => {
@@ -89,12 +87,12 @@ describe("memoryBroker: forgetting", () => {
     await waiting.take(1);
     void waiting.next();
     await publishMany(broker, "a", 2);
-    expect(dataOf(await lagging.take(1))).toEqual([0]);
+    await lagging.expectNext(0);
     await memory.pass(3_000);
     await waiting.return();
     await memory.pass(3_000);
     await broker.publish("a", { data: "new" });
-    expect(dataOf(await lagging.take(2))).toEqual(["gap", "new"]);
+    await lagging.expectNext("gap", "new");
   });
 
   it("keeps the mark of an end for maxAge after the end, not after the last event", async () => {
@@ -132,11 +130,11 @@ describe("memoryBroker: forgetting", () => {
     const broker = await openMemory({ maxAge });
     const id = await broker.publish("a", { data: 0 });
     await memory.pass(maxAge - 1);
-    expect(dataOf(await (await read(broker, "a", { from: "start" })).take(1))).toEqual([0]);
+    await (await read(broker, "a", { from: "start" })).expectNext(0);
     await memory.pass(latest - maxAge + 1);
     expect(vi.getTimerCount()).toBe(0);
     await broker.publish("a", { data: 1 });
-    expect(dataOf(await (await read(broker, "a", { lastEventId: id })).take(2))).toEqual(["gap", 1]);
+    await (await read(broker, "a", { lastEventId: id })).expectNext("gap", 1);
   });
 
   it("forgets a channel that nobody waits for any more, and keeps it until then", async () => {
@@ -151,7 +149,7 @@ describe("memoryBroker: forgetting", () => {
     await memory.pass(400);
     const back = await read(broker, "a", { lastEventId: id });
     await broker.publish("a", { data: 1 });
-    expect(dataOf(await back.take(1))).toEqual([1]);
+    await back.expectNext(1);
     await memory.pass(2_000);
     expect(vi.getTimerCount()).toBe(0);
   });
@@ -164,7 +162,7 @@ describe("memoryBroker: forgetting", () => {
     await memory.pass(1_050);
     const reader = await read(broker, "a", { lastEventId: last });
     await broker.publish("a", { data: "new" });
-    expect(dataOf(await reader.take(1))).toEqual(["new"]);
+    await reader.expectNext("new");
   });
 
   it("tells a loss in a busy channel once, not before each event of a quiet one", async () => {
@@ -172,6 +170,6 @@ describe("memoryBroker: forgetting", () => {
     const reader = await read(broker, ["busy", "quiet"]);
     await publishMany(broker, "quiet", 2);
     await publishMany(broker, "busy", 10);
-    expect(dataOf(await reader.take(5))).toEqual(["gap", 0, 1, 8, 9]);
+    await reader.expectNext("gap", 0, 1, 8, 9);
   });
 });

@@ -5,7 +5,7 @@ import { get, type IncomingMessage } from "node:http";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { RawClient } from "../support/raw-client.js";
-import { failOnWarnings, Gate, type Stage, stage, until, failOnAbort } from "../support/stage.js";
+import { aborted, failOnAbort, failOnWarnings, Gate, stage, type Stage, until } from "../support/stage.js";
 
 failOnWarnings();
 
@@ -203,7 +203,7 @@ for (const coding of ["gzip", "deflate", "br"] as const) {
       const { s, client } = await compressed(
         async function* (_req, { shutdown }) {
           yield "hello";
-          await new Promise((resolve) => shutdown.addEventListener("abort", resolve));
+          await aborted(shutdown);
           yield "farewell";
         },
         coding,

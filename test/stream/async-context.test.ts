@@ -5,7 +5,7 @@ import { eventSource, type EventSourceOptions, memoryBroker } from "express-even
 import { expect, it, onTestFinished } from "vitest";
 import { RawClient } from "../support/raw-client.js";
 import { serve } from "../support/server.js";
-import { until } from "../support/stage.js";
+import { aborted, until } from "../support/stage.js";
 
 // Timers, sockets and a broker's events come from the middle of other requests. Whatever of the application they set going
 // must see the AsyncLocalStorage of the request that the stream belongs to: a user's name in a log line is the least of it.
@@ -85,7 +85,7 @@ it.each(["the client leaves", "time is up", "the client takes nothing"])(
             try {
               yield "begun";
               while (how === "the client takes nothing") yield "x".repeat(100_000);
-              await new Promise((resolve) => signal.addEventListener("abort", resolve));
+              await aborted(signal);
             } finally {
               seen.push(`finally ${whose()}`);
             }

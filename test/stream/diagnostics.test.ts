@@ -6,7 +6,7 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { RawClient } from "../support/raw-client.js";
 import { serve } from "../support/server.js";
-import { failOnWarnings, Gate, stage } from "../support/stage.js";
+import { aborted, failOnWarnings, Gate, stage } from "../support/stage.js";
 
 failOnWarnings();
 
@@ -153,7 +153,7 @@ it("are all that a prom-client recipe needs", async () => {
     "/endless",
     eventSource(async function* (_req, { signal }) {
       yield "hello";
-      await new Promise((resolve) => signal.addEventListener("abort", resolve));
+      await aborted(signal);
     }),
   );
   app.get("/metrics", async (_req, res) => {

@@ -4,14 +4,9 @@ import { eventSource, type EventSourceOptions, type EventStreamSource } from "ex
 import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { RawClient } from "../support/raw-client.js";
 import { serve } from "../support/server.js";
-import { stage, until } from "../support/stage.js";
+import { endless, stage, until } from "../support/stage.js";
 
 afterEach(() => void vi.restoreAllMocks());
-
-async function* endless(_req: unknown, { signal }: { signal: AbortSignal }) {
-  yield "hello";
-  await new Promise((resolve) => signal.addEventListener("abort", resolve));
-}
 
 async function* failing(): AsyncGenerator<string> {
   yield "hello";

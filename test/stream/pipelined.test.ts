@@ -4,15 +4,9 @@ import { eventSource } from "express-event-source";
 import { expect, it } from "vitest";
 import { RawClient } from "../support/raw-client.js";
 import { serve } from "../support/server.js";
-import { failOnWarnings, Gate, stage, until } from "../support/stage.js";
+import { endless, failOnWarnings, Gate, stage, until } from "../support/stage.js";
 
 failOnWarnings();
-
-/** Yields one item, then waits until it is let go. */
-async function* endless(_req: unknown, { signal }: { signal: AbortSignal }) {
-  yield "hello";
-  await new Promise((resolve) => signal.addEventListener("abort", resolve));
-}
 
 it("starts one source for thousands of requests on one connection, which all end when the client leaves", async () => {
   const s = await stage(endless);

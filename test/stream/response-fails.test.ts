@@ -4,7 +4,7 @@ import { eventSource, type EventSourceOptions, type EventStream, type StreamSumm
 import { describe, expect, it } from "vitest";
 import { RawClient } from "../support/raw-client.js";
 import { serve } from "../support/server.js";
-import { failOnWarnings, fakeTimers, stage, turn, until } from "../support/stage.js";
+import { aborted, failOnWarnings, fakeTimers, stage, turn, until } from "../support/stage.js";
 
 failOnWarnings();
 
@@ -206,7 +206,7 @@ describe("a response that somebody else ends", () => {
     const s = await stage(async function* (_req, { response, signal }) {
       yield 1;
       setImmediate(() => response.end());
-      await new Promise((resolve) => signal.addEventListener("abort", resolve));
+      await aborted(signal);
     });
     await new RawClient(s.port).request("GET", "/").until("0\r\n\r\n");
     await until(() => s.over === 1);

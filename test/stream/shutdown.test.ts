@@ -6,7 +6,7 @@ import { type AddressInfo, createServer as createNetServer, type Socket } from "
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { RawClient } from "../support/raw-client.js";
 import { serve } from "../support/server.js";
-import { failOnWarnings, fakeTimers, Gate, Stage, stage, turn, until, failOnAbort } from "../support/stage.js";
+import { aborted, failOnAbort, failOnWarnings, fakeTimers, Gate, Stage, stage, turn, until } from "../support/stage.js";
 import { tlsConnection, tlsServer } from "../support/tls.js";
 
 failOnWarnings();
@@ -22,7 +22,7 @@ async function* endless(_req: unknown, { signal }: { signal: AbortSignal }) {
 /** Says goodbye when the server begins to close. */
 async function* polite(_req: unknown, { shutdown }: { shutdown: AbortSignal }) {
   yield "hello";
-  await new Promise((resolve) => shutdown.addEventListener("abort", resolve));
+  await aborted(shutdown);
   yield "farewell";
 }
 
@@ -109,7 +109,7 @@ describe("server.close()", () => {
     const s = await stage(
       async function* (_req, { shutdown, response }) {
         yield "hello";
-        await new Promise((resolve) => shutdown.addEventListener("abort", resolve));
+        await aborted(shutdown);
         setImmediate(() => response.end());
         await new Promise(() => {});
       },

@@ -30,11 +30,22 @@ export class Gate<T = void> {
   readonly opened: Promise<T> = new Promise((resolve) => (this.open = resolve));
 }
 
-/** What a source waits for that has nothing to send: it never resolves, and rejects when `signal` aborts. */
+/** Resolves when `signal` aborts. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}
+
+/** Rejects when `signal` aborts, as most functions do that take a signal. */
 export function failOnAbort(signal: AbortSignal): Promise<never> {
   return new Promise((_resolve, reject) => {
     signal.addEventListener("abort", () => reject(new Error("aborted")), { once: true });
   });
+}
+
+/** A source that says hello and then waits for its end. */
+export async function* endless(_req: unknown, { signal }: { signal: AbortSignal }): AsyncGenerator<string> {
+  yield "hello";
+  await aborted(signal);
 }
 
 /** Fails each test of the file in which Node warned, of too many listeners for example. */

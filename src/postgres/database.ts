@@ -19,23 +19,10 @@ export interface Database extends Runner {
   listen(bell: string, heard: (payload: string) => void, lost: () => void, timeout: number): Promise<Ear>;
 }
 
-/** How many statements `transaction` puts before those it is given. */
-export const preamble = 2;
-
-/** In one text they are one transaction, in which the statement that fails undoes the others; nothing is left to roll back. */
-export function transaction(statements: readonly string[], timeout: number): string {
-  return [
-    "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
-    // What was rejected because its time was up must not be done minutes later.
-    `SET LOCAL statement_timeout = ${Math.max(1, Math.ceil(timeout))}`,
-    ...statements,
-  ].join(";\n");
-}
-
 export function unanswered(timeout: number): EventStreamError {
   return new EventStreamError(
     "ERR_BROKER_UNAVAILABLE",
-    `Postgres did not answer within ${Math.round(timeout)} ms; what was asked of it may have been done all the same.`,
+    `Postgres did not answer within ${Math.round(timeout)} ms. It may have done what it was asked by then, and will not do it later.`,
   );
 }
 

@@ -1,8 +1,9 @@
-import { type Database, type Ear, preamble, type Row, transaction, unanswered, within } from "./database.js";
+import { type Database, type Ear, type Row, unanswered, within } from "./database.js";
+import { ServerClock } from "./server-clock.js";
 
 /** What the broker needs of a `PGlite`, the embedded Postgres. Structural, so that these types need no such package. */
 export interface PGliteDatabase {
-  transaction(callback: (tx: PGliteTransaction) => Promise<unknown>): Promise<unknown>;
+  transaction<T>(callback: (tx: PGliteTransaction) => Promise<T>): Promise<T>;
   listen(channel: string, callback: (payload: string) => void): Promise<() => Promise<void>>;
 }
 
@@ -22,23 +23,21 @@ export async function ask(tx: PGliteTransaction, text: string): Promise<(readonl
 /** One connection for everything: what is asked while the application has a transaction open waits for its end. */
 export class PGliteStore implements Database {
   readonly #database: PGliteDatabase;
+  readonly #clock = new ServerClock();
 
   constructor(database: PGliteDatabase) {
     this.#database = database;
   }
 
-  run(statements: readonly string[], timeout: number): Promise<(readonly Row[])[]> {
+  run(statements: readonly string[], timeout: number): Promise<readonly (readonly Row[])[]> {
+    const deadline = performance.now() + timeout;
     let isOver = false;
-    let rows: (readonly Row[])[] = [];
-    const answer = this.#database.transaction(async (tx) => {
-      if (isOver) throw unanswered(timeout);
-      rows = (await ask(tx, transaction(statements, timeout))).slice(preamble);
-    });
-    return within(
-      timeout,
-      answer.then(() => rows),
-      () => (isOver = true),
-    );
+    const askInTransaction = (text: string) =>
+      this.#database.transaction(async (tx) => {
+        if (isOver) throw unanswered(timeout);
+        return ask(tx, text);
+      });
+    return within(timeout, this.#clock.transaction(askInTransaction, statements, deadline), () => (isOver = true));
   }
 
   async listen(bell: string, heard: (payload: string) => void): Promise<Ear> {

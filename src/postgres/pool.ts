@@ -1,4 +1,5 @@
-import { type Database, type Ear, preamble, type Row, transaction, unanswered, within } from "./database.js";
+import { type Database, type Ear, type Row, unanswered, within } from "./database.js";
+import { ServerClock } from "./server-clock.js";
 
 /** What the broker needs of a `Pool` of `pg`. Structural, so that these types need no `pg`. */
 export interface PostgresPool {
@@ -38,6 +39,7 @@ export async function ask(client: Pick<PostgresClient, "query">, text: string): 
 export class PoolDatabase implements Database {
   readonly #pool: PostgresPool;
   readonly #connectionString: string | undefined;
+  readonly #clock = new ServerClock();
 
   /** @param connectionString where to listen, if not where the pool connects to */
   constructor(pool: PostgresPool, connectionString: string | undefined) {
@@ -45,7 +47,7 @@ export class PoolDatabase implements Database {
     this.#connectionString = connectionString;
   }
 
-  async run(statements: readonly string[], timeout: number): Promise<(readonly Row[])[]> {
+  async run(statements: readonly string[], timeout: number): Promise<readonly (readonly Row[])[]> {
     const deadline = performance.now() + timeout;
     let isOver = false;
     let giveUp = (): void => void (isOver = true);
@@ -65,9 +67,9 @@ export class PoolDatabase implements Database {
       };
       giveUp = () => release(true);
       try {
-        const rows = await ask(client, transaction(statements, deadline - performance.now()));
+        const rows = await this.#clock.transaction((text) => ask(client, text), statements, deadline);
         release(false);
-        return rows.slice(preamble);
+        return rows;
       } catch (error) {
         // After an ERROR the connection is as it was; FATAL is its end.
         release((error as { severity?: unknown }).severity !== "ERROR");
@@ -125,9 +127,13 @@ LISTEN ${bell}`,
       throw error;
     }
     return {
-      async run(statements, patience) {
-        const rows = await within(patience, ask(client, transaction(statements, patience)), destroy);
-        return rows.slice(preamble);
+      run: (statements, patience) => {
+        const deadline = performance.now() + patience;
+        return within(
+          patience,
+          this.#clock.transaction((text) => ask(client, text), statements, deadline),
+          destroy,
+        );
       },
       close: () => within(timeout, client.end(), destroy).catch(ignore),
     };

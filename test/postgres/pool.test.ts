@@ -42,6 +42,23 @@ it("closes in order where its PGlite was closed before it", async () => {
   expect(await rest).toMatchObject({ done: true });
 });
 
+it("publishes at once where the clock of its database has been set forward or back", async () => {
+  const pool = await PGlite.create();
+  onTestFinished(() => pool.close());
+  const broker = postgresBroker({ pool });
+  onTestFinished(() => broker.close());
+  await broker.migrate();
+  vi.useFakeTimers({ toFake: ["Date"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const clock = async () =>
+    (await pool.query<{ year: number }>("SELECT extract(year FROM clock_timestamp())::int AS year")).rows;
+  for (const [index, year] of [2030, 2050, 2031, 2030].entries()) {
+    vi.setSystemTime(new Date(`${year}-06-01`));
+    expect(await clock()).toEqual([{ year }]);
+    expect(await broker.publish("a", { data: year })).toMatch(new RegExp(`-${index + 1}$`));
+  }
+});
+
 it("asks next to nothing of its database while a producer has not got its first item", async () => {
   const pool = await PGlite.create();
   onTestFinished(() => pool.close());

@@ -145,7 +145,7 @@ export class PostgresServer {
   }
 
   async remove(): Promise<void> {
-    await Promise.all(this.#pools.map((pool) => pool.end()));
+    await Promise.all(this.#pools.filter(({ ended }) => !ended).map((pool) => pool.end()));
     // SIGQUIT takes the children along.
     await this.kill("SIGQUIT");
     rmSync(this.#directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });

@@ -9,14 +9,16 @@ export interface Runner {
   run(statements: readonly string[], timeout: number): Promise<readonly (readonly Row[])[]>;
 }
 
-/** A connection of the broker's own, on which it hears notifications. It lives once: a new one is made where it fails. */
-export interface Ear extends Runner {
+/** A connection of the broker's own that listens. It lives once: where it fails, a new one is made. */
+export interface ListeningConnection extends Runner {
+  /** Resolves when nothing can be heard any more. */
+  readonly lost: Promise<unknown>;
   close(): Promise<void>;
 }
 
 export interface Database extends Runner {
-  /** @param lost called once, when nothing can be heard any more */
-  listen(bell: string, heard: (payload: string) => void, lost: () => void, timeout: number): Promise<Ear>;
+  /** @throws `ERR_BROKER_UNAVAILABLE`, or what the database says, within `timeout` milliseconds */
+  listen(bell: string, onNotification: (payload: string) => void, timeout: number): Promise<ListeningConnection>;
 }
 
 export function unanswered(timeout: number): EventStreamError {
@@ -52,8 +54,12 @@ export function lacksPermission(error: unknown): boolean {
   return sqlState(error) === "42501";
 }
 
-/** What a failure of the database means to the application. */
-export function explain(error: unknown, schema: string): EventStreamError {
+/**
+ * What a failure of the database means to the application.
+ *
+ * @param needs what the role needs, where it lacks a permission
+ */
+export function explain(error: unknown, schema: string, needs: string = needsToRun(schema)): EventStreamError {
   if (error instanceof EventStreamError) return error;
   const text = error instanceof Error ? error.message : String(error);
   if (/^(?:22|54)/.test(sqlState(error) ?? "")) {
@@ -68,11 +74,20 @@ export function explain(error: unknown, schema: string): EventStreamError {
   const remedy = lacksSchema(error)
     ? `: the schema ${JSON.stringify(schema)} is not there, or not that of this release; await broker.migrate() first`
     : lacksPermission(error)
-      ? `; the role needs USAGE on the schema ${JSON.stringify(schema)}, EXECUTE on its functions and SELECT, INSERT, UPDATE and DELETE on its tables`
+      ? `; the role needs ${needs}`
       : "";
   return new EventStreamError(
     "ERR_BROKER_UNAVAILABLE",
     `Postgres cannot be reached or refused the statement (${text})${remedy}.`,
     { cause: error },
   );
+}
+
+function needsToRun(schema: string): string {
+  const rights = "EXECUTE on its functions and SELECT, INSERT, UPDATE and DELETE on its tables";
+  return `USAGE on the schema ${JSON.stringify(schema)}, ${rights}`;
+}
+
+export function needsToMigrate(schema: string): string {
+  return `CREATE on the database, or, where the schema ${JSON.stringify(schema)} exists, to own it and all that is in it`;
 }

@@ -1,4 +1,4 @@
-import { type Database, type Ear, type Row, unanswered, within } from "./database.js";
+import { type Database, type ListeningConnection, type Row, unanswered, within } from "./database.js";
 import { ServerClock } from "./server-clock.js";
 
 /** What the broker needs of a `PGlite`, the embedded Postgres. Structural, so that these types need no such package. */
@@ -40,9 +40,11 @@ export class PGliteStore implements Database {
     return within(timeout, this.#clock.transaction(askInTransaction, statements, deadline), () => (isOver = true));
   }
 
-  async listen(bell: string, heard: (payload: string) => void): Promise<Ear> {
-    const unlisten = await this.#database.listen(bell, heard);
+  async listen(bell: string, onNotification: (payload: string) => void, timeout: number): Promise<ListeningConnection> {
+    const listening = this.#database.listen(bell, onNotification);
     // A PGlite that has been closed refuses to unlisten, and has nothing left that listens.
-    return { run: (statements, timeout) => this.run(statements, timeout), close: () => unlisten().catch(() => {}) };
+    const close = (): Promise<void> => listening.then((unlisten) => unlisten()).catch(() => {});
+    await within(timeout, listening, () => void close());
+    return { lost: new Promise(() => {}), run: (statements, patience) => this.run(statements, patience), close };
   }
 }

@@ -1,4 +1,4 @@
-import { type Database, type Ear, type Row, unanswered, within } from "./database.js";
+import { type Database, type ListeningConnection, type Row, unanswered, within } from "./database.js";
 import { ServerClock } from "./server-clock.js";
 
 /** What the broker needs of a `Pool` of `pg`. Structural, so that these types need no `pg`. */
@@ -21,7 +21,7 @@ export interface PostgresClient {
 interface OwnClient extends Omit<PostgresClient, "on"> {
   connect(): Promise<unknown>;
   end(): Promise<void>;
-  on(event: "error" | "end", listener: () => void): unknown;
+  on(event: "error" | "end", listener: () => void): this;
   on(event: "notification", listener: (message: { channel: string; payload?: string }) => void): unknown;
   readonly connection?: { readonly stream?: { destroy(): void } };
 }
@@ -93,7 +93,7 @@ export class PoolDatabase implements Database {
     });
   }
 
-  async listen(bell: string, heard: (payload: string) => void, lost: () => void, timeout: number): Promise<Ear> {
+  async listen(bell: string, onNotification: (payload: string) => void, timeout: number): Promise<ListeningConnection> {
     const { Client, options } = this.#pool as unknown as {
       Client: new (config: object) => OwnClient;
       options: { password?: unknown };
@@ -105,20 +105,13 @@ export class PoolDatabase implements Database {
         : { connectionString: this.#connectionString, keepAlive: true },
     );
     const destroy = (): void => client.connection?.stream?.destroy();
-    client.on("error", ignore);
-    client.on("end", lost);
-    client.on("error", lost);
+    const lost = new Promise<void>((resolve) => client.on("end", resolve).on("error", resolve));
     client.on("notification", ({ channel, payload }) => {
-      if (channel === bell) heard(payload ?? "");
+      if (channel === bell) onNotification(payload ?? "");
     });
-    const begun = client.connect().then(() =>
-      ask(
-        client,
-        `SET jit = off;
-SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout');
-LISTEN ${bell}`,
-      ),
-    );
+    const timeouts = "('idle_session_timeout', 'idle_in_transaction_session_timeout')";
+    const text = `SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ${timeouts}; LISTEN ${bell}`;
+    const begun = client.connect().then(() => ask(client, text));
     try {
       await within(timeout, begun, destroy);
     } catch (error) {
@@ -127,11 +120,12 @@ LISTEN ${bell}`,
       throw error;
     }
     return {
+      lost,
       run: (statements, patience) => {
         const deadline = performance.now() + patience;
         return within(
           patience,
-          this.#clock.transaction((text) => ask(client, text), statements, deadline),
+          this.#clock.transaction((question) => ask(client, question), statements, deadline),
           destroy,
         );
       },

@@ -24,7 +24,7 @@ import type { ServerSentEvent } from "../format/event.js";
 import { announce } from "../runtime/diagnostics.js";
 import { ChannelClaims } from "./claims.js";
 import { ChannelCursor, type Newest } from "./cursor.js";
-import { explain, lacksSchema } from "./database.js";
+import { explain, lacksSchema, needsToMigrate } from "./database.js";
 import { placeIn } from "./head.js";
 import { checkPostgresOptions, type PostgresBrokerOptions, type PostgresSettings } from "./options.js";
 import { composeId, type Place, placesIn } from "./place.js";
@@ -116,7 +116,8 @@ class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, Subs
     };
     if (await isCurrent()) return;
     // Others may be at it, and each waits for the one before.
-    await this.#store.run([postgresSchema({ schema: this.#schema })], Math.max(timeout, 60_000));
+    const patience = Math.max(timeout, 60_000);
+    await this.#store.run([postgresSchema({ schema: this.#schema })], patience, needsToMigrate(this.#schema));
   }
 
   publish(channel: string, event: E): Promise<string>;

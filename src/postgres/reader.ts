@@ -1,7 +1,7 @@
 import { backOff } from "../runtime/backoff.js";
 import type { Newest, Page, Tails } from "./cursor.js";
 import { type Database, type Runner, sqlState } from "./database.js";
-import { Hearing } from "./hearing.js";
+import { Listener, type ListenerEvents } from "./listener.js";
 import { Pace } from "./pace.js";
 import { type Found, foundIn, readStatement } from "./readings.js";
 import type { Store } from "./store.js";
@@ -21,10 +21,10 @@ const anyway = Infinity;
  *
  * A bell is never believed for more than that it may be worth reading, so one that is lost costs time only.
  */
-export class Reader implements Tails {
+export class Reader implements Tails, ListenerEvents {
   readonly maxAge: number;
   readonly #store: Store;
-  readonly #hearing: Hearing;
+  readonly #listener: Listener;
   readonly #pace: Pace;
   readonly #tails = new TailIndex();
   readonly #watches = new Watches();
@@ -39,7 +39,7 @@ export class Reader implements Tails {
   /** @param bell `undefined`: it does not listen, and asks every `interval` milliseconds */
   constructor(store: Store, database: Database, bell: string | undefined, interval: number) {
     this.#store = store;
-    this.#hearing = new Hearing(database, bell, store.timeout, interval, this.#heard, this.#deafen);
+    this.#listener = new Listener(database, bell, store.timeout, interval, this);
     this.#pace = new Pace(interval);
     this.maxAge = store.history.maxAge;
   }
@@ -84,7 +84,7 @@ export class Reader implements Tails {
 
   /** Has `wake` called when the channel has ended, or may have. */
   watch(channel: string, wake: () => void): () => void {
-    const unwatch = this.#watches.add(keyOf(channel), wake, () => this.#hearing.isListening);
+    const unwatch = this.#watches.add(keyOf(channel), wake, () => this.#listener.isListening);
     if (this.#state === "idle") void this.#run();
     return unwatch;
   }
@@ -92,14 +92,14 @@ export class Reader implements Tails {
   /** This process has published an event: who does not listen would hear of it with the next check only. */
   published(channel: string): void {
     const tail = this.#tails.find(channel);
-    if (!this.#hearing.isListening && tail !== undefined) this.#ring(tail, anyway);
+    if (!this.#listener.isListening && tail !== undefined) this.#ring(tail, anyway);
   }
 
   async close(): Promise<void> {
     this.#state = "closed";
     for (const tail of this.#tails) tail.wake();
     this.#pace.wake();
-    await this.#hearing.hangUp();
+    await this.#listener.close();
   }
 
   #ring(tail: Tail, n: number): void {
@@ -109,7 +109,7 @@ export class Reader implements Tails {
   }
 
   /** What a bell says: nothing where something is pending, else the keys of channels and the numbers of their last events. */
-  readonly #heard = (payload: string): void => {
+  onNotification(payload: string): void {
     if (payload === "") {
       this.#isDrainDue = true;
       this.#pace.wake();
@@ -121,27 +121,25 @@ export class Reader implements Tails {
       if (ended === "!") this.#ring(tail, anyway);
       else if (Number(last) > tail.last) this.#ring(tail, Number(last));
     }
-  };
+  }
 
-  /** Nobody hears what rings now, or has heard what rang a moment ago. */
-  readonly #deafen = (): void => {
+  onChange(): void {
     this.#isCheckDue = this.#tails.size > 0;
     this.#watches.ringAll();
     this.#pace.wake();
-  };
+  }
 
   async #run(): Promise<void> {
     this.#state = "running";
     for (let failures = 0; this.#isOpen;) {
       try {
-        const runner = await this.#hearing.runner();
-        if (!this.#isOpen) break;
+        const { runner } = this.#listener;
         if (this.#isCheckDue) await this.#check(runner);
         if (this.#isDrainDue) await this.#drain(runner);
         await this.#read(runner);
         failures = 0;
       } catch (error) {
-        if (sqlState(error) === undefined) await this.#hearing.hangUp();
+        if (sqlState(error) === undefined) await this.#listener.close();
         this.#isCheckDue = true;
         if (this.#isOpen) await backOff(failures++);
         continue;
@@ -155,7 +153,7 @@ export class Reader implements Tails {
       this.#isCheckDue = true;
     }
     if (this.#isOpen) this.#state = "idle";
-    await this.#hearing.hangUp();
+    await this.#listener.close();
   }
 
   get #isOpen(): boolean {

@@ -103,14 +103,18 @@ export class Store {
   }
 
   /** Asks again where the transaction lost against another one: then nothing of it was done. */
-  async run(statements: readonly string[], timeout: number = this.timeout): Promise<readonly (readonly Row[])[]> {
+  async run(
+    statements: readonly string[],
+    timeout: number = this.timeout,
+    needs?: string,
+  ): Promise<readonly (readonly Row[])[]> {
     const deadline = performance.now() + timeout;
     for (;;) {
       try {
         return await this.#database.run(statements, deadline - performance.now());
       } catch (error) {
         const isConflict = ["40001", "40P01"].includes(sqlState(error) ?? "");
-        if (!isConflict || performance.now() >= deadline) throw explain(error, this.#schema);
+        if (!isConflict || performance.now() >= deadline) throw explain(error, this.#schema, needs);
       }
     }
   }

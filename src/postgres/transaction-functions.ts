@@ -33,22 +33,26 @@ export function transactionFunctions(s: string, bell: string, define: Define): s
       `field text;
   kind text;
   parts text[] := '{}';`,
-      `  IF channel IS NULL OR channel = '' OR length(channel) > 512 THEN
-    RAISE EXCEPTION 'The channel''s name must have 1 to 512 characters.' USING ERRCODE = 'invalid_parameter_value';
+      `  -- A character of four bytes in UTF-8 has two units in UTF-16.
+  IF channel IS NULL OR channel = '' OR length(channel) > 512 OR (octet_length(channel) > 512 AND length(channel) + (
+    SELECT count(*) FROM regexp_split_to_table(channel, '') AS c WHERE octet_length(convert_to(c, 'UTF8')) = 4
+  ) > 512) THEN
+    RAISE EXCEPTION 'The channel''s name must have 1 to 512 UTF-16 units.' USING ERRCODE = 'invalid_parameter_value';
   END IF;
   IF event IS NULL OR json_typeof(event) <> 'object' THEN
     RAISE EXCEPTION 'The event must be a JSON object such as {"data": 1}.' USING ERRCODE = 'invalid_parameter_value';
   END IF;
   FOR field, kind IN SELECT f.key, json_typeof(f.value) FROM json_each(event) AS f LOOP
-    IF field NOT IN ('data', 'event', 'comment', 'retry') OR field = ANY (parts) THEN
-      RAISE EXCEPTION 'The event has "%", which is no field of its own; put your payload in "data".', field
+    IF field NOT IN ('data', 'event', 'comment', 'retry') THEN
+      RAISE EXCEPTION 'The event has the unknown field "%"; put your payload in "data".', field
         USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    IF (field IN ('event', 'comment') AND kind <> 'string')
+    ELSIF field = ANY (parts) THEN
+      RAISE EXCEPTION 'The event has the field "%" twice.', field USING ERRCODE = 'invalid_parameter_value';
+    ELSIF (field IN ('event', 'comment') AND kind <> 'string')
       OR (field = 'event' AND event ->> field ~ E'[\\r\\n]')
       OR (field = 'retry' AND (kind <> 'number' OR (event -> field)::text !~ '^[0-9]{1,15}$')) THEN
-      RAISE EXCEPTION 'The event''s "%" is %; it must be % without a line break in "event".', field, event -> field,
-        CASE field WHEN 'retry' THEN 'a whole number of milliseconds' ELSE 'a string' END
+      RAISE EXCEPTION 'The event''s "%" is %; it must be %.', field, event -> field, CASE field
+        WHEN 'retry' THEN 'a whole number of milliseconds' WHEN 'event' THEN 'a string without a line break' ELSE 'a string' END
         USING ERRCODE = 'invalid_parameter_value';
     END IF;
     parts := parts || field;

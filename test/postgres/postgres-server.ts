@@ -76,13 +76,31 @@ export class PostgresServer {
   }
 
   async start(): Promise<void> {
+    if (this.port !== 0) return this.#run();
+    this.#fill("initdb", ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"]);
+    await this.#runOnFreePort();
+  }
+
+  /** A server that follows this one, until it is promoted. */
+  async replica(): Promise<PostgresServer> {
+    const replica = new PostgresServer(this.#settings);
+    const primary = ["-h", "127.0.0.1", "-p", String(this.port), "-U", "postgres"];
+    replica.#fill("pg_basebackup", [...primary, "--write-recovery-conf", "--checkpoint=fast"]);
+    await replica.#runOnFreePort();
+    return replica;
+  }
+
+  /** Has a program make the data in a folder of its own. */
+  #fill(program: string, options: readonly string[]): void {
     if (folder === undefined) throw new Error("No PostgreSQL in /usr/lib/postgresql.");
     const identity = unprivileged();
-    if (this.port !== 0) return this.#run();
     this.#directory = mkdtempSync(join(tmpdir(), "postgres-test-"));
     if (identity.uid !== undefined) chownSync(this.#directory, identity.uid, identity.gid as number);
-    const options = ["-D", this.#data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"];
-    execFileSync(join(folder, "initdb"), options, { ...identity, cwd: this.#directory, stdio: "ignore" });
+    const given = ["-D", this.#data, "--no-sync", ...options];
+    execFileSync(join(folder, program), given, { ...identity, cwd: this.#directory, stdio: "ignore" });
+  }
+
+  async #runOnFreePort(): Promise<void> {
     for (let tries = 1; ; tries++) {
       this.port = await freePort();
       try {

@@ -11,6 +11,7 @@ import { dataOf } from "../broker/reader.js";
 import { freePort } from "../redis/redis-server.js";
 import { describeWith } from "../support/installed.js";
 import { until } from "../support/stage.js";
+import { announced } from "./announced.js";
 import { describeWithPostgres, unprivileged } from "./postgres-server.js";
 
 /** All that one subscription ever got. */
@@ -252,6 +253,30 @@ describeWithPostgres("Postgres that fails", (postgres) => {
       client.release();
       stored.push(event++);
       await expectEverything(all);
+    });
+
+    it("says once that LISTEN through PgBouncer hears nothing, and polls", async () => {
+      const errors = announced();
+      const options = { pool: postgres.pool({ port }), pollInterval: 100 };
+      const [broker, other] = [open(options), open(options)];
+      const all = await subscribers([broker, other]);
+      await publish(broker, 20);
+      await until(() => errors.length === 2);
+      await publish(other, 20);
+      await expectEverything(all);
+      // The second attempt of each comes a moment after the first.
+      await sleep(1_500);
+      const remedy = expect.stringMatching(/no notification arrives.*PgBouncer.*listen: \{ connectionString \}/);
+      const said = { error: { code: "ERR_INVALID_OPTION", field: "listen", message: remedy } };
+      expect(errors).toMatchObject([said, said]);
+      // What the process publishes itself does not wait for the next poll.
+      const slow = open({ ...options, pollInterval: 600_000 });
+      const [seen] = await subscribers([slow]);
+      await until(() => errors.length === 3);
+      stored = [];
+      await publish(slow, 5);
+      await until(() => seen?.length === 5);
+      expect(seen).toEqual(stored);
     });
 
     it("polls where it does not listen", async () => {

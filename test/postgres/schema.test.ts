@@ -93,7 +93,9 @@ describeWithPostgres(
       // What no other try could change is not tried again until the lease is over.
       const produced = broker.produce("a", () => [], { lease: 600_000 });
       await expect(produced).rejects.toMatchObject(unavailable(/USAGE on the schema "shared"/));
-      await expect(broker.migrate()).rejects.toMatchObject(unavailable(/permission denied/));
+      await expect(broker.migrate()).rejects.toMatchObject(unavailable(/permission denied.*USAGE/));
+      const maker = open({ schema: "not there", pool: postgres.pool({ user: "app" }) });
+      await expect(maker.migrate()).rejects.toMatchObject(unavailable(/permission denied.*CREATE on the database/));
       await pool.query(
         `GRANT USAGE ON SCHEMA shared TO app; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA shared TO app`,
       );

@@ -1,4 +1,3 @@
-import { subscribe as diagnose, unsubscribe as stopDiagnosing } from "node:diagnostics_channel";
 import { setTimeout as sleep } from "node:timers/promises";
 import { encodeEvent, EventStreamError } from "express-event-source";
 import { postgresBroker, type PostgresBroker } from "express-event-source/postgres";
@@ -6,16 +5,8 @@ import type { Pool, PoolClient } from "pg";
 import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { publishMany, read } from "../broker/contract.js";
 import { dataOf } from "../broker/reader.js";
+import { announced } from "./announced.js";
 import { describeWithPostgres } from "./postgres-server.js";
-
-/** What is announced while a test runs. */
-function announced(): { channel: string; error: EventStreamError }[] {
-  const messages: { channel: string; error: EventStreamError }[] = [];
-  const listener = (message: unknown): void => void messages.push(message as (typeof messages)[number]);
-  diagnose("express-event-source:error", listener);
-  onTestFinished(() => void stopDiagnosing("express-event-source:error", listener));
-  return messages;
-}
 
 describeWithPostgres(
   "the application's transactions",
@@ -238,13 +229,22 @@ describeWithPostgres(
         ["{}", /no data/],
         ['{"event": "e"}', /no data/],
         ['{"id": 1, "data": 1}', /put your payload/],
-        ['{"data": 1, "data": 2}', /no field of its own/],
-        ['{"event": "a\\ndata: b", "data": 1}', /line break/],
-        ['{"retry": -1}', /whole number/],
-        ['{"comment": 1}', /a string/],
+        ['{"data": 1, "data": 2}', /"data" twice/],
+        ['{"event": "a\\ndata: b", "data": 1}', /"event" is "a.*"; it must be a string without a line break\.$/],
+        ['{"retry": -1}', /"retry" is -1; it must be a whole number of milliseconds\.$/],
+        ['{"comment": 1}', /"comment" is 1; it must be a string\.$/],
       ])("refuses %s", async (event, message) => {
         await expect(publish("a", event)).rejects.toThrow(message);
-        await expect(publish("", '{"data": 1}')).rejects.toThrow(/1 to 512/);
+      });
+
+      it("takes the names that can be subscribed to, and no others", async () => {
+        for (const name of ["", "a".repeat(513), "😀".repeat(257), "a" + "😀".repeat(256), "日".repeat(513)])
+          await expect(publish(name, '{"data": 1}')).rejects.toThrow(/1 to 512 UTF-16 units/);
+        for (const name of ["a".repeat(512), "😀".repeat(256), "日".repeat(512)]) {
+          const reader = await read(broker, name);
+          await publish(name, '{"data": 1}');
+          expect(dataOf(await reader.take(1))).toEqual([1]);
+        }
       });
 
       it("drops what comes to a channel that has ended, and says so", async () => {

@@ -1,0 +1,129 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { EventStreamError } from "../errors.js";
+import { backOff } from "../runtime/backoff.js";
+import { announce } from "../runtime/diagnostics.js";
+import { type Database, type ListeningConnection, type Runner, within } from "./database.js";
+import { literal } from "./sql.js";
+
+/** What a `Listener` reports. */
+export interface ListenerEvents {
+  onNotification(payload: string): void;
+  /** Notifications may have been missed: the connection has just been made, or lost. */
+  onChange(): void;
+}
+
+/**
+ * The one connection that listens. It counts only after it has heard what the pool notified: through PgBouncer in
+ * transaction mode LISTEN succeeds, and nothing ever arrives.
+ */
+export class Listener {
+  readonly #database: Database;
+  readonly #bell: string | undefined;
+  readonly #timeout: number;
+  readonly #pause: number;
+  readonly #events: ListenerEvents;
+  #connection: ListeningConnection | undefined;
+  /** Ends the attempts to make one. */
+  #connecting: AbortController | undefined;
+  #isDeafReported = false;
+
+  /**
+   * @param bell the name to listen to; `undefined`: it never listens
+   * @param pause between two attempts where LISTEN is of no use, in milliseconds
+   */
+  constructor(database: Database, bell: string | undefined, timeout: number, pause: number, events: ListenerEvents) {
+    this.#database = database;
+    this.#bell = bell;
+    this.#timeout = timeout;
+    this.#pause = pause;
+    this.#events = events;
+  }
+
+  get isListening(): boolean {
+    return this.#connection !== undefined;
+  }
+
+  /** Where to send queries: to the connection that listens, which leaves the pool to the application, or else to the pool. */
+  get runner(): Runner {
+    if (this.#connection !== undefined) return this.#connection;
+    if (this.#bell !== undefined && this.#connecting === undefined) {
+      this.#connecting = new AbortController();
+      void this.#connect(this.#bell, this.#connecting.signal);
+    }
+    return this.#database;
+  }
+
+  /** Tries until there is a connection. */
+  async #connect(bell: string, signal: AbortSignal): Promise<void> {
+    for (let failures = 0; !signal.aborted; failures++) {
+      try {
+        const connection = await this.#listen(bell);
+        if (signal.aborted) return await connection.close();
+        this.#connecting = undefined;
+        this.#connection = connection;
+        void connection.lost.then(() => this.#onLost(connection));
+        return this.#events.onChange();
+      } catch (error) {
+        if (!isDeaf(error)) await backOff(failures, signal);
+        else if (!signal.aborted) {
+          if (!this.#isDeafReported) announce("error", { error });
+          this.#isDeafReported = true;
+          await sleep(this.#pause, undefined, { signal, ref: false }).catch(() => {});
+        }
+      }
+    }
+  }
+
+  async #listen(bell: string): Promise<ListeningConnection> {
+    const nonce = randomUUID();
+    let onHeard = (): void => {};
+    const heard = new Promise<void>((resolve) => (onHeard = resolve));
+    const onNotification = (payload: string): void => {
+      if (payload === nonce) onHeard();
+      else this.#events.onNotification(payload);
+    };
+    const connection = await this.#database.listen(bell, onNotification, this.#timeout);
+    try {
+      await this.#database.run([`SELECT pg_notify(${literal(bell)}, ${literal(nonce)})`], this.#timeout);
+      await within(this.#timeout, Promise.race([heard, connection.lost]), () => {}).catch(async () => {
+        // The backend of a pooled connection would go on listening, for whoever gets it next.
+        await connection.run([`UNLISTEN ${bell}`], this.#timeout);
+        throw deaf();
+      });
+      return connection;
+    } catch (error) {
+      await connection.close();
+      throw error;
+    }
+  }
+
+  #onLost(connection: ListeningConnection): void {
+    if (this.#connection !== connection) return;
+    this.#connection = undefined;
+    this.#events.onChange();
+  }
+
+  /** Closes the connection, or gives up the attempts to make one. Whoever asks for `runner` begins anew. */
+  async close(): Promise<void> {
+    this.#connecting?.abort();
+    this.#connecting = undefined;
+    const connection = this.#connection;
+    this.#connection = undefined;
+    await connection?.close();
+  }
+}
+
+function deaf(): EventStreamError {
+  return new EventStreamError(
+    "ERR_INVALID_OPTION",
+    "The option listen is of no use: LISTEN succeeds, but no notification arrives, so the broker polls. Where the pool goes " +
+      "through PgBouncer in transaction mode, give listen: { connectionString } with the address of Postgres itself, " +
+      "or listen: false.",
+    { field: "listen" },
+  );
+}
+
+function isDeaf(error: unknown): error is EventStreamError {
+  return error instanceof EventStreamError && error.field === "listen";
+}

@@ -1,3 +1,5 @@
+import { isTurnSpent, whenTurnComes } from "../runtime/turn.js";
+
 interface Call<T> {
   readonly resolve: (result: IteratorResult<T, undefined>) => void;
   readonly reject: (error: unknown) => void;
@@ -77,9 +79,13 @@ export abstract class Feed<T> implements AsyncIterableIterator<T, undefined>, Wa
     return Promise.resolve(done);
   }
 
-  /** Answers the waiting calls of `next`, as far as there are items for them. */
+  /**
+   * Answers the waiting calls of `next`, as far as there are items for them and the turn allows: a loop that publishes to
+   * the channel that it reads always finds another event, and would otherwise keep the event loop for ever.
+   */
   #serve(calls: Call<T>[]): void {
     while (calls.length > 0) {
+      if (isTurnSpent()) return whenTurnComes(() => this.#serve(calls));
       try {
         const result = this.read();
         if (result === undefined) {

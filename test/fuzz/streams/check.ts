@@ -35,6 +35,7 @@ async function checkStreams(program: StreamProgram): Promise<void> {
     ];
     problems.push(...found.map((problem) => `${exchange.request.method} ${index}: ${problem}`));
   }
+  problems.push(...checkWarnings(program, trace));
   if (problems.length > 0) throw new Error(problems.join("\n"));
 }
 
@@ -116,6 +117,17 @@ function checkEnd(program: StreamProgram, exchange: Exchange, trace: Trace): str
   fail(mustTell && told === 0, "Nobody was told of the error.");
   fail(!mayTell && told > 0, `An error nobody caused: ${String(passedOn[0] ?? exchange.rejection)}`);
   return problems;
+}
+
+/** A hook that rejects when nobody else can be told of it. */
+function checkWarnings(
+  { next, options: { onClose, onError } }: StreamProgram,
+  { exchanges, warnings }: Trace,
+): string[] {
+  const open = exchanges.filter(({ isOpen }) => isOpen).length;
+  const least = onClose === "rejects" && !next ? open : 0;
+  const most = (onClose === "rejects" ? open : 0) + (onError === "rejects" ? open : 0);
+  return warnings < least || warnings > most ? [`There were ${warnings} warnings, not ${least} to ${most}.`] : [];
 }
 
 /** What the client got. */

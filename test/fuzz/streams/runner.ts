@@ -43,13 +43,25 @@ export interface Trace {
   readonly clientHasLeft: boolean;
   /** Whether the server began to close, or the signal aborted, before all was over. */
   readonly hasShutDown: boolean;
+  /** How many errors of hooks became a warning of the process. */
+  readonly warnings: number;
   /** What took too long, or was left over. */
   readonly problems: readonly string[];
 }
 
-/** Errors of hooks and middlewares that fail on purpose. */
-export const hookError: Error = new Error("a hook fails");
-export const middlewareError: Error = new Error("a middleware fails");
+const middlewareError: Error = new Error("a middleware fails");
+
+/** The error of the hooks of one program that fail on purpose. */
+class HookError extends Error {
+  /** How often the library had only the process left to tell of it. */
+  warnings = 0;
+}
+
+const { emitWarning } = process;
+process.emitWarning = ((...warning: Parameters<typeof emitWarning>) => {
+  if (warning[0] instanceof HookError) warning[0].warnings += 1;
+  else emitWarning.apply(process, warning);
+}) as typeof emitWarning;
 
 /** What a machine that is busy with other things may take longer, in milliseconds. */
 export const slack = 4_000;
@@ -66,6 +78,7 @@ export async function runStreams(program: StreamProgram): Promise<Trace> {
   const exchanges: Exchange[] = [];
   const problems: string[] = [];
   const shutdown = new AbortController();
+  const hookError = new HookError("a hook fails");
   let hasAborted = false;
   /** Whether `server.close()` found a stream: without one it is Node that waits, for a connection that is kept alive. */
   let closesStreams = false;
@@ -73,7 +86,7 @@ export async function runStreams(program: StreamProgram): Promise<Trace> {
   let whoNoticed = (): void => {};
   const changed = (): void => whoNoticed();
 
-  const app = appOf(program, shutdown.signal, changed, (exchange) => {
+  const app = appOf(program, shutdown.signal, hookError, changed, (exchange) => {
     exchanges.push(exchange);
     closesStreams ||= isClosing;
   });
@@ -157,6 +170,7 @@ export async function runStreams(program: StreamProgram): Promise<Trace> {
     received: client.received,
     clientHasLeft: client.hasLeft,
     hasShutDown: hasAborted || closesStreams,
+    warnings: hookError.warnings,
     problems,
   };
 }
@@ -164,10 +178,11 @@ export async function runStreams(program: StreamProgram): Promise<Trace> {
 function appOf(
   program: StreamProgram,
   shutdownSignal: AbortSignal,
+  hookError: HookError,
   changed: () => void,
   begun: (exchange: Exchange) => void,
 ): express.Express {
-  const settings = optionsOf(program, shutdownSignal);
+  const settings = optionsOf(program, shutdownSignal, hookError);
   const app = express();
   app.disable("x-powered-by");
   const wrappers = middlewares[program.middleware];
@@ -189,7 +204,7 @@ function appOf(
         exchange.stream = stream;
         return openSource(program.source, stream, exchange.source, program.options.toEvent !== "none") as [];
       },
-      { ...settings, onClose: onClose(program.options, exchange) },
+      { ...settings, onClose: onClose(program.options, exchange, hookError) },
     );
     const hearsErrors: NextFunction = (error: unknown) => {
       exchange.passedOn.push(error);
@@ -251,20 +266,28 @@ const middlewares: Readonly<Record<StreamProgram["middleware"], RequestHandler[]
   ],
 };
 
-function onClose({ onClose }: OptionsProgram, exchange: Exchange): (summary: StreamSummary) => void {
+function onClose(
+  { onClose }: OptionsProgram,
+  exchange: Exchange,
+  hookError: HookError,
+): (summary: StreamSummary) => void {
   return (summary) => {
     exchange.summaries.push(summary);
-    return result(onClose, undefined);
+    return result(onClose, undefined, hookError);
   };
 }
 
 /** What a hook does: it returns `value`, or fails the way its program says. */
-function result<T>(how: string, value: T): T {
+function result<T>(how: string, value: T, hookError: HookError): T {
   if (how === "throws") throw hookError;
   return how === "rejects" ? (Promise.reject(hookError) as T) : value;
 }
 
-function optionsOf({ options, middleware }: StreamProgram, shutdownSignal: AbortSignal): EventSourceOptions {
+function optionsOf(
+  { options, middleware }: StreamProgram,
+  shutdownSignal: AbortSignal,
+  hookError: HookError,
+): EventSourceOptions {
   const { ping, retry, toEvent, onError, ...plain } = options;
   const farewell = {
     event: { event: "failed", data: "sorry" },
@@ -285,9 +308,9 @@ function optionsOf({ options, middleware }: StreamProgram, shutdownSignal: Abort
     ping:
       ping === "default"
         ? undefined
-        : () => result(ping, ping === "invalid" ? (null as never) : { event: "tick", data: "" }),
-    retry: retry === "none" ? undefined : retry === "number" ? 1_234 : () => result(retry, 1_233.6),
+        : () => result(ping, ping === "invalid" ? (null as never) : { event: "tick", data: "" }, hookError),
+    retry: retry === "none" ? undefined : retry === "number" ? 1_234 : () => result(retry, 1_233.6, hookError),
     toEvent: toEvent === "none" ? undefined : unwrap,
-    onError: onError === "none" ? undefined : () => result(onError, farewell[onError]),
+    onError: onError === "none" ? undefined : () => result(onError, farewell[onError], hookError),
   } as object;
 }

@@ -50,6 +50,10 @@ export class Bell {
     this.#heartbeat = setInterval(() => this.#beat(), heartbeat).unref();
   }
 
+  get isIdle(): boolean {
+    return this.#wanted.size === 0;
+  }
+
   has(key: string): boolean {
     return this.#wanted.has(key);
   }

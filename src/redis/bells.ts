@@ -38,7 +38,12 @@ export class Bells {
       this.#bells.set(address, bell);
     }
     if (bell.has(key)) return;
-    if (this.#bells.size > 1) this.delete(key);
+    for (const [other, former] of this.#bells) {
+      former.delete(key);
+      if (former === bell || !former.isIdle) continue;
+      former.close();
+      this.#bells.delete(other);
+    }
     bell.add(key);
   }
 

@@ -19,8 +19,9 @@ export interface EventEntry extends Entry {
 /** The place before everything: the position in an empty channel, and `after` in the first entry of a stream. */
 export const origin = "0-0";
 
-const fields: ReadonlySet<string> = new Set<keyof EventParts | "after" | "end">([
+const fields: ReadonlySet<string> = new Set<keyof EventParts | "after" | "by" | "end">([
   "after",
+  "by",
   "end",
   "comment",
   "event",
@@ -34,7 +35,7 @@ export type RawEntry = readonly [id: string, fields: readonly string[]];
 
 /** @throws {EventStreamError} `ERR_FOREIGN_ENTRY` */
 export function readEntry(key: string, [id, raw]: RawEntry): Entry {
-  const { after, end, ...parts }: EventParts & { after?: string; end?: string } = pairs(key, id, raw);
+  const { after, end, ...parts }: EventParts & { after?: string; by?: string; end?: string } = pairs(key, id, raw);
   const isOurs = after !== undefined && (after === origin || isId(after)) && raw.length > 2;
   if (!isOurs) throw foreign(key, id);
   if (end !== undefined) return { id, after, event: undefined };

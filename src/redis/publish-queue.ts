@@ -2,7 +2,7 @@ import { channelEnded, channelProduced } from "../broker/checks.js";
 import type { EventStreamError } from "../errors.js";
 import type { EventParts } from "../broker/published-event.js";
 import type { Redis } from "./client.js";
-import { isId } from "./entry.js";
+import { isId, origin } from "./entry.js";
 import { deniedBell, explain, unanswered, within } from "./failure.js";
 import { ask, type Answer } from "./question.js";
 import { type BrokerSettings, writingArguments } from "./broker-settings.js";
@@ -31,6 +31,8 @@ export class PublishQueue {
   /** The events that wait, for each channel that has a call under way. */
   readonly #waiting = new Map<string, QueuedEvent[]>();
   #mayRing = false;
+  /** The time in Redis' last answer, and `performance.now()` when it came. */
+  #clock: { readonly now: number; readonly at: number } | undefined;
 
   constructor(redis: Redis, settings: BrokerSettings) {
     this.#redis = redis;
@@ -64,12 +66,16 @@ export class PublishQueue {
   /** Sends the channel's events until none waits. */
   async #send(key: string): Promise<void> {
     const waiting = this.#waiting.get(key) as QueuedEvent[];
+    let last: string | undefined;
     while (waiting.length > 0) {
       const batch = take(waiting);
       if (batch.length === 0) continue;
       try {
-        settle(key, batch, await this.#deliver(key, batch), this.#settings);
+        const answer = await this.#deliver(key, batch, last);
+        settle(key, batch, answer, this.#settings);
         this.#mayRing = true;
+        this.#clock = { now: answer.now, at: performance.now() };
+        last = answer.rest.findLast((id): id is string => typeof id === "string" && isId(id)) ?? last;
       } catch (error) {
         for (const { reject } of batch) reject(explain(error));
       }
@@ -82,15 +88,26 @@ export class PublishQueue {
    * Settles when the client does, even after the timeout, which rejects the callers: nothing may overtake a call that Redis
    * may still carry out.
    */
-  async #deliver(key: string, batch: readonly QueuedEvent[]): Promise<Answer> {
+  async #deliver(key: string, batch: readonly QueuedEvent[], last: string | undefined): Promise<Answer> {
     const { timeout } = this.#settings;
     const database = await within(timeout, this.#redis.database());
     const args = [
       ...writingArguments(this.#settings, key, database),
       this.#mayRing ? "" : "1",
+      last ?? this.#since(),
+      String(batch.length),
       ...batch.flatMap(({ fields }) => [String(fields.length), ...fields]),
     ];
     return ask((command) => this.#redis.send(key, command, timeout), { script: append, keys: [key], args });
+  }
+
+  /** An ID that is older than all that Redis gives from now on, as far as its last answer shows. */
+  #since(): string {
+    if (this.#clock === undefined) return origin;
+    const elapsed = performance.now() - this.#clock.at;
+    // Clocks drift, and in a cluster each master has its own.
+    const slack = elapsed / 1000 + (this.#redis.isCluster ? 100 : 1);
+    return `${Math.floor(this.#clock.now + elapsed - slack)}-0`;
   }
 }
 

@@ -51,12 +51,12 @@ const longestMessage = 16_384;
 
 /**
  * Adds an entry, and rings. Returns its ID, or Redis' refusal. An ID is never older than the one before, wherever the clock
- * goes.
+ * goes. `by` tells the call that added the entry from all others.
  */
 export const adding: string = `
 local keep, firstCount, database, ring = tonumber(ARGV[2]), tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local isTold = true
-local function add(fields, extra)
+local function add(fields, extra, by)
   local at, n = now, firstCount
   if last then
     local lastTime, lastCount = string.match(last[1], '(%d+)-(%d+)')
@@ -66,11 +66,15 @@ local function add(fields, extra)
   local after = last and last[1] or '0-0'
   local bytes = 0
   for _, field in ipairs(fields) do bytes = bytes + #field end
+  local message = database .. ' ' .. id .. ' ' .. after .. ' '
+  if bytes <= ${longestMessage} then message = message .. cjson.encode(fields) end
+  if by then
+    fields[#fields + 1] = 'by'
+    fields[#fields + 1] = by
+  end
   local added = redis.pcall('XADD', key, 'MAXLEN', '~', keep + (extra or 0), id, 'after', after, unpack(fields))
   if type(added) == 'table' then return added.err end
   last = { id, { 'after', after, fields[1] } }
-  local message = database .. ' ' .. id .. ' ' .. after .. ' '
-  if bytes <= ${longestMessage} then message = message .. cjson.encode(fields) end
   local heard = redis.pcall(ring, key, message)
   if type(heard) == 'table' then isTold = heard.err end
   return id

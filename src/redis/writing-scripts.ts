@@ -1,9 +1,32 @@
 import { adding, clock, leasing, newestOfOurs, type Script, script } from "./script.js";
 
 /**
+ * A client may send a call again after it lost its connection, though Redis has carried it out: ioredis does. What that has
+ * stored is among the entries that came since. The search has an end, so that a busy channel does not stop Redis.
+ */
+const findRepeated = `
+local since, found, newest = ARGV[9], {}, '+'
+local isSearching = last and last[1] ~= since
+for _ = 1, 10 do
+  if not isSearching then break end
+  local entries = redis.call('XREVRANGE', key, newest, '(' .. since, 'COUNT', 100)
+  for _, entry in ipairs(entries) do
+    if entry[2][#entry[2]] == nonce then table.insert(found, 1, entry[1])
+    elseif #found > 0 then isSearching = false end
+  end
+  if #entries < 100 then break end
+  newest = '(' .. entries[#entries][1]
+end
+if #found > 0 then
+  if #found < tonumber(ARGV[10]) then return { nonce, clock, 'error', 'the client sent the call twice, and not all of it is stored' } end
+  return { nonce, clock, 'stored', '', unpack(found) }
+end
+`;
+
+/**
  * KEYS: the stream. ARGV: nonce, how many entries to keep, maximum age, time to live, the channel's first count, the
- * database, the command that rings, '1' to check first that this user may ring; then each event: how many arguments, and
- * those. The end mark is the field 'end'.
+ * database, the command that rings, '1' to check first that this user may ring, an ID that is older than this call, how
+ * many events; then each event: how many arguments, and those. The end mark is the field 'end'.
  *
  * Replies nonce, time, 'stored', what the bell's refusal was or '', then for each event its ID, 'ENDED', 'PRODUCED' or Redis' refusal.
  */
@@ -13,7 +36,8 @@ if ARGV[8] == '1' then
   local heard = redis.pcall(ring, key, '')
   if type(heard) == 'table' then return { nonce, clock, 'denied', heard.err } end
 end
-local results, at, isAged = { nonce, clock, 'stored', '' }, 9, false
+${findRepeated}
+local results, at, isAged = { nonce, clock, 'stored', '' }, 11, false
 while at <= #ARGV do
   local count, isEnd = tonumber(ARGV[at]), ARGV[at + 1] == 'end'
   if last and last[2][3] == 'end' then
@@ -21,7 +45,7 @@ while at <= #ARGV do
   elseif isEnd and record and record.state == 'live' then
     results[#results + 1] = 'PRODUCED'
   else
-    results[#results + 1] = add(slice(at + 1, count), isEnd and 1 or 0)
+    results[#results + 1] = add(slice(at + 1, count), isEnd and 1 or 0, nonce)
     isAged = true
   end
   at = at + count + 1

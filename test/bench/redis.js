@@ -8,9 +8,11 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createClient } from "redis";
 import { redisBroker } from "../../dist/redis.js";
+import { quantile } from "./statistics.js";
 
 const port = Number(process.env.PORT ?? 36_379);
-const most = Number(process.env.CHANNELS ?? 100_000);
+const steps = [10, 1000, 10_000, 50_000, 100_000].filter((channels) => channels <= (process.env.CHANNELS ?? 100_000));
+const data = "x".repeat(60);
 const directory = mkdtempSync(join(tmpdir(), "redis-bench-"));
 const server = spawn(
   "redis-server",
@@ -24,36 +26,44 @@ const connect = () =>
     .on("error", () => {})
     .connect();
 const client = await connect();
+const subscriber = await connect();
 
-const percentile = (values, share) => values.sort((a, b) => a - b)[Math.floor(values.length * share)];
-const say = (what, ...figures) => console.log(what.padEnd(44), ...figures);
+const say = (what, ...figures) => console.log(what.padEnd(40), figures.join(" · "));
 const milliseconds = (value) => `${value.toFixed(2)} ms`;
 const heap = () => {
   globalThis.gc?.();
   const { heapUsed, external } = process.memoryUsage();
   return heapUsed + external;
 };
+const memoryOfRedis = async () => Number(/used_memory:(\d+)/.exec(await client.info("memory"))[1]);
 
-/** Latency from before the publish until `next` resolves, one after the other. */
-async function latency(rounds, publish, next) {
-  const took = [];
+/** What `work` took: wall time and CPU in milliseconds, and the longest time for which it held the event loop. */
+async function watch(work) {
+  const delay = monitorEventLoopDelay({ resolution: 1 });
+  delay.enable();
   const cpu = process.cpuUsage();
-  for (let n = 0; n < rounds; n++) {
-    const received = next(n);
-    const begun = performance.now();
-    await Promise.all([publish(n), received]);
-    took.push(performance.now() - begun);
-  }
+  const begun = performance.now();
+  await work();
+  const took = performance.now() - begun;
   const { user, system } = process.cpuUsage(cpu);
-  return [
-    `p50 ${milliseconds(percentile(took, 0.5))}`,
-    `p99 ${milliseconds(percentile(took, 0.99))}`,
-    `CPU ${Math.round((user + system) / rounds)} µs`,
-  ];
+  delay.disable();
+  return { took, cpu: (user + system) / 1000, block: delay.max / 1e6 };
 }
 
-/** Operations a second with so many in flight. */
-async function throughput(operation, { total = 20_000, inFlight = 64 } = {}) {
+/** How long each of so many events takes from before its publish until it is received, one after the other. */
+async function latencies(rounds, publish, next) {
+  const took = [];
+  for (let n = 0; n < rounds; n++) {
+    const received = next();
+    const begun = performance.now();
+    await Promise.all([publish(), received]);
+    took.push(performance.now() - begun);
+  }
+  return took;
+}
+
+/** Operations a second, with so many in flight. */
+async function throughput(operation, { total = 8000, inFlight = 64 } = {}) {
   let left = total;
   const begun = performance.now();
   await Promise.all(
@@ -61,94 +71,131 @@ async function throughput(operation, { total = 20_000, inFlight = 64 } = {}) {
       while (left-- > 0) await operation();
     }),
   );
-  return Math.round((total / (performance.now() - begun)) * 1000);
+  return (total / (performance.now() - begun)) * 1000;
 }
 
-// Bare pub/sub.
-const subscriber = await connect();
-let resolveMessage = () => {};
-await subscriber.subscribe("bare", () => resolveMessage());
-const bare = () => new Promise((resolve) => (resolveMessage = resolve));
-await latency(500, () => client.publish("bare", "x".repeat(60)), bare);
-say("bare pub/sub", ...(await latency(1000, () => client.publish("bare", "x".repeat(60)), bare)));
-
+let hear = () => {};
+await subscriber.subscribe("bare", () => hear());
+const bare = {
+  publish: () => client.publish("bare", data),
+  next: () => new Promise((resolve) => (hear = resolve)),
+};
 const broker = redisBroker({ client, prefix: "bench:", timeout: 60_000 });
-const data = "x".repeat(60);
-for (
-  let channels = 0, goal = 10;
-  goal <= most;
-  goal = goal === 10 ? 1000 : goal === 1000 ? 10_000 : goal === 10_000 ? 50_000 : goal * 2
-) {
-  const before = heap();
-  const cpu = process.cpuUsage();
-  const added = goal - channels;
-  const delay = monitorEventLoopDelay({ resolution: 5 });
-  delay.enable();
-  const readers = [];
-  for (; channels < goal;) {
-    const batch = Array.from({ length: Math.min(10_000, goal - channels) }, async () => {
+
+/** p50 and p99 of an event, and of a bare message: in turns, so that a slow moment of the machine hits both. */
+async function compare(channels) {
+  const name = `own ${channels}`;
+  const reader = (await broker.subscribe(name))[Symbol.asyncIterator]();
+  const own = { publish: () => broker.publish(name, { data }), next: () => reader.next() };
+  const [events, messages] = [[], []];
+  for (let turn = 0; turn < 22; turn++) {
+    const found = [await latencies(100, own.publish, own.next), await latencies(100, bare.publish, bare.next)];
+    // The first turns are warm-up.
+    if (turn > 1) for (const [n, list] of [events, messages].entries()) list.push(...found[n]);
+  }
+  await reader.return();
+  const [p50, bareP50] = [quantile(events, 0.5), quantile(messages, 0.5)];
+  say(
+    `${channels} channels`,
+    `p50 ${milliseconds(p50)}`,
+    `p99 ${milliseconds(quantile(events, 0.99))}`,
+    `bare p50 ${milliseconds(bareP50)}`,
+    `p99 ${milliseconds(quantile(messages, 0.99))}`,
+    `ratio ${(p50 / bareP50).toFixed(2)}`,
+  );
+}
+
+const readers = [];
+let channels = 0;
+async function subscribe(count) {
+  await Promise.all(
+    Array.from({ length: count }, async () => {
       const reader = (await broker.subscribe(`channel ${channels++}`))[Symbol.asyncIterator]();
       readers.push(reader);
       reader.next().catch(() => {});
-    });
-    await Promise.all(batch);
+    }),
+  );
+}
+
+/** Resolves when Redis sends messages of so many channels to one connection. */
+async function subscribed(count) {
+  for (;;) {
+    const list = await client.sendCommand(["CLIENT", "LIST", "TYPE", "pubsub"]);
+    if (list.split("\n").some((line) => Number(/ sub=(\d+)/.exec(line)?.[1]) >= count)) return;
+    await sleep(5);
   }
-  await sleep(Math.max(500, goal / 20));
-  delay.disable();
-  const { user, system } = process.cpuUsage(cpu);
+}
+
+for (const step of steps) {
+  const before = heap();
+  const added = step - channels;
+  const { took, cpu, block } = await watch(async () => {
+    while (channels < step) await subscribe(Math.min(10_000, step - channels));
+    await subscribed(step);
+  });
+  // What Redis was asked to check has been answered when this has.
+  await sleep(500);
   say(
-    `${added} subscribes`,
-    `CPU ${Math.round((user + system) / added)} µs each`,
-    `longest block ${Math.round(delay.max / 1e6)} ms`,
-    `${Math.round((heap() - before) / added)} bytes each`,
+    `${added} subscribe at once, to as many`,
+    milliseconds(took),
+    `CPU ${Math.round((cpu * 1000) / added)} µs each`,
+    `longest block ${Math.round(block)} ms`,
+    `heap ${Math.round((heap() - before) / added)} bytes each`,
   );
-  const name = `own ${goal}`;
-  const reader = (await broker.subscribe(name))[Symbol.asyncIterator]();
-  await latency(
-    300,
-    () => broker.publish(name, { data }),
-    () => reader.next(),
-  );
+  await compare(step);
+  if (step === 10_000 || step === steps.at(-1)) await reconnect(step);
+}
+
+/** Cuts every connection of the broker's, and publishes to channels all over the list before it is back. */
+async function reconnect(count) {
+  const sample = Array.from({ length: 100 }, (_, n) => Math.floor((n * count) / 100));
+  const { took, cpu, block } = await watch(async () => {
+    const iterators = await Promise.all(
+      sample.map(async (n) => (await broker.subscribe(`channel ${n}`))[Symbol.asyncIterator]()),
+    );
+    const heard = iterators.map((iterator) => iterator.next());
+    await client.sendCommand(["CLIENT", "KILL", "TYPE", "pubsub", "SKIPME", "yes"]);
+    await client.sendCommand(["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    await Promise.all(sample.map((n) => broker.publish(`channel ${n}`, { data })));
+    await Promise.all(heard);
+    await subscribed(count);
+    await Promise.all(iterators.map((iterator) => iterator.return()));
+  });
   say(
-    `${goal} channels`,
-    ...(await latency(
-      1000,
-      () => broker.publish(name, { data }),
-      () => reader.next(),
-    )),
+    `reconnect with ${count} channels`,
+    `${milliseconds(took)} until all hear, none of 100 missed`,
+    `CPU ${Math.round((cpu * 1000) / count)} µs each`,
+    `longest block ${Math.round(block)} ms`,
   );
 }
 
-for (let round = 0; round < 2; round++) {
+const xadd = () =>
+  client.xAdd("bare stream", "*", { data }, { TRIM: { strategy: "MAXLEN", strategyModifier: "~", threshold: 1000 } });
+let n = 0;
+const contenders = {
+  "bare XADD": xadd,
+  "publish into one channel": () => broker.publish("one", { data }),
+  "publish into 64 channels": () => broker.publish(`many ${n++ % 64}`, { data }),
+};
+const found = Object.fromEntries(Object.keys(contenders).map((name) => [name, []]));
+for (let turn = 0; turn < 12; turn++)
+  for (const [name, operation] of Object.entries(contenders)) {
+    const rate = await throughput(operation);
+    if (turn > 1) found[name].push(rate);
+  }
+for (const [name, rates] of Object.entries(found)) {
+  const ratios = rates.map((rate, turn) => rate / found["bare XADD"][turn]);
   say(
-    "XADD, 64 in flight",
-    await throughput(() =>
-      client.xAdd(
-        "bare stream",
-        "*",
-        { data },
-        { TRIM: { strategy: "MAXLEN", strategyModifier: "~", threshold: 1000 } },
-      ),
-    ),
-    "a second",
-  );
-  say("publish into one channel, 64 in flight", await throughput(() => broker.publish("one", { data })), "a second");
-  let n = 0;
-  say(
-    "publish into 64 channels, 64 in flight",
-    await throughput(() => broker.publish(`many ${n++ % 64}`, { data })),
-    "a second",
+    `${name}, 64 in flight`,
+    `${Math.round(quantile(rates, 0.5))} a second`,
+    `ratio ${quantile(ratios, 0.5).toFixed(2)}`,
   );
 }
 
-const begun = performance.now();
-const reader = (await broker.subscribe("channel 5"))[Symbol.asyncIterator]();
-const after = reader.next();
-await client.sendCommand(["CLIENT", "KILL", "TYPE", "pubsub"]);
-await client.sendCommand(["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
-await broker.publish("channel 5", { data });
-await after;
-say(`reconnect with ${most} channels, until one hears`, milliseconds(performance.now() - begun));
+const small = await memoryOfRedis();
+for (let first = 0; first < 10_000; first += 1000)
+  await Promise.all(Array.from({ length: 1000 }, (_, n) => broker.publish(`small ${first + n}`, { data })));
+say("a channel with one event, in Redis", `${Math.round(((await memoryOfRedis()) - small) / 10_000)} bytes`);
 
 await broker.close();
 client.destroy();

@@ -130,6 +130,24 @@ describeWithRedis("with a network that fails", (redis) => {
     expect(dataOf(await all)).toEqual(Array.from({ length: 1500 }, (_, n) => text(n)));
   });
 
+  it.each(names)("stores an event once where %s sends it again after a lost reply", async (name) => {
+    const { broker, publisher } = await open(name, 5000);
+    await broker.publish("a", { data: "first" });
+    const reader = await read(publisher, "a", { from: "start" });
+    const isLost = network.deafen();
+    const publishing = Promise.allSettled([1, 2, 3].map((data) => broker.publish("a", { data })));
+    await isLost;
+    for (let n = 0; n < 150; n++) await publisher.publish("a", { data: "another's" });
+    network.cut();
+    network.mend();
+    const [one] = await publishing;
+    if (name.startsWith("ioredis")) expect(one?.status).toBe("fulfilled");
+    await broker.publish("a", { data: "last" });
+    await publisher.end("a");
+    const seen = dataOf(await reader.rest());
+    expect(seen.filter((data) => data !== "another's")).toEqual(["first", 1, 2, 3, "last"]);
+  });
+
   it("believes no reply that belongs to another command", async () => {
     const { broker, publisher, prefix } = await open("node-redis");
     await publisher.publish("mine", { data: "mine" });

@@ -1,8 +1,8 @@
 import { EventStreamError, show } from "./errors.js";
 
 /**
- * `object[name]`, unless it is `Object.prototype` that has it: what another package put there (prototype pollution) is
- * nothing that the caller gave.
+ * `object[name]`, unless only `Object.prototype` has it: the caller did not pass what another package put there
+ * (prototype pollution).
  */
 export function property(object: object, name: PropertyKey): unknown {
   return name in Object.prototype && !hasProperty(object, name)
@@ -22,7 +22,7 @@ export function hasProperty(object: object, name: PropertyKey): boolean {
   return false;
 }
 
-/** One option: what it is where it is left out, and how a value that was given becomes a setting. */
+/** One option: its default, and how a value becomes a setting. */
 export interface Option<Setting> {
   readonly default: Setting;
   /** @throws {EventStreamError} `ERR_INVALID_OPTION`, naming the option and its value */
@@ -45,9 +45,9 @@ export function option<Setting>(
 }
 
 /**
- * Reads options by their table: checks each one that was given and fills in the defaults. `undefined` is not given.
+ * Checks options against a table and fills in the defaults. `undefined` counts as left out.
  *
- * @param owner what the options belong to, as the user writes it: `"eventSource"`
+ * @param owner the function that takes the options, as the user writes it: `"eventSource"`
  * @param prefix the path of nested options, such as `"history."`
  * @throws {EventStreamError} `ERR_INVALID_OPTION`, naming the option and its value
  */
@@ -80,7 +80,7 @@ export function readOptions<Settings extends object>(
   return settings as Settings;
 }
 
-/** The error for an option that has a value it cannot have; `must` ends the sentence "it must be …". */
+/** The error for an option with an invalid value; `must` ends the sentence "it must be …". */
 export function invalidOption(name: string, value: unknown, must: string, cause?: unknown): EventStreamError {
   return new EventStreamError("ERR_INVALID_OPTION", `The option ${name} is ${show(value)}; it must be ${must}.`, {
     field: name,
@@ -88,7 +88,7 @@ export function invalidOption(name: string, value: unknown, must: string, cause?
   });
 }
 
-/** Whether every option is an own property: inherited ones would be silently ignored. */
+/** Whether all properties are the object's own: inherited options would be silently ignored. */
 export function isPlainObject(value: unknown): value is object {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
   const prototype: unknown = Object.getPrototypeOf(value);

@@ -3,9 +3,9 @@
  * minor version, and none changes its meaning.
  */
 export type EventStreamErrorCode =
-  /** An option of `eventSource`, `encodeEvent` or a broker is unknown or has a value it cannot have. */
+  /** An option of `eventSource`, `encodeEvent` or a broker is unknown or has an invalid value. */
   | "ERR_INVALID_OPTION"
-  /** What was given as a source is neither an async iterable, an iterable, nor a function. */
+  /** The source is not an async iterable, an iterable, or a function that returns one. */
   | "ERR_INVALID_SOURCE"
   /** A one-shot iterator or stream reached a second request. */
   | "ERR_SOURCE_CONSUMED"
@@ -13,21 +13,21 @@ export type EventStreamErrorCode =
   | "ERR_HEADERS_SENT"
   /** Something else has ended the response of a stream that had more to send. */
   | "ERR_RESPONSE_ENDED"
-  /** The item is of a type that is no event: `null`, a function, a symbol, bytes where text is needed. */
+  /** An item cannot be an event: `null`, a function, a symbol, bytes where text is needed. */
   | "ERR_INVALID_ITEM"
   /** An event has a key that is not one of `data`, `event`, `id`, `retry`, `comment`. */
   | "ERR_UNKNOWN_FIELD"
-  /** A field is of another type, or holds a character that would forge another field. */
+  /** A field has the wrong type, or holds a character that would start another field. */
   | "ERR_INVALID_FIELD"
   /** An event has no field at all. */
   | "ERR_EMPTY_EVENT"
-  /** `data` became `undefined`, or no string, or failed, in `serialize`. */
+  /** `serialize` failed for `data`, or returned something that is not a string. */
   | "ERR_UNSERIALIZABLE_DATA"
-  /** A channel's name is no well-formed string of 1 to 512 UTF-16 units. The error has the `status` 400. */
+  /** A channel's name is not a well-formed string of 1 to 512 UTF-16 units. The error's `status` is 400. */
   | "ERR_INVALID_CHANNEL"
   /** The channel has been ended. */
   | "ERR_CHANNEL_ENDED"
-  /** The channel has a producer: only that, or `stop`, ends it. */
+  /** The channel has a producer: only the producer itself or `stop` can end it. */
   | "ERR_CHANNEL_PRODUCED"
   /** The broker has been closed. */
   | "ERR_BROKER_CLOSED"
@@ -41,7 +41,7 @@ const brand = Symbol.for("express-event-source.EventStreamError");
 
 /**
  * The one error class of this library: a `TypeError` with a closed list of codes.
- * Its text is for the developer; it is never sent to a client.
+ * Its message is for the developer and is never sent to a client.
  */
 export class EventStreamError extends TypeError {
   static {
@@ -52,10 +52,10 @@ export class EventStreamError extends TypeError {
   /** What went wrong. */
   readonly code: EventStreamErrorCode;
 
-  /** The event's field or the option that is wrong, where it is one. */
+  /** The name of the event's field or of the option that is wrong, if it is one. */
   readonly field: string | undefined;
 
-  /** The HTTP status that Express answers with by itself, where it is the client's mistake. */
+  /** The HTTP status with which Express answers by itself. Set if the error is the client's mistake. */
   declare readonly status?: number;
 
   constructor(
@@ -76,8 +76,8 @@ export class EventStreamError extends TypeError {
 }
 
 /**
- * A value as an error message shows it: its type and the beginning of what it holds, on one line. Whatever
- * the value is made of, which may be a client's doing, it can neither fail nor begin a line in a log.
+ * Shows a value in an error message: its type and the beginning of its content, on one line. The value may come from a
+ * client, so this never throws, and no value can start a new line in a log.
  */
 export function show(value: unknown): string {
   try {
@@ -92,7 +92,7 @@ export function show(value: unknown): string {
 
 function showObject(value: object): string {
   if (Array.isArray(value)) return `an array of ${value.length}`;
-  // The prototype's: data may have a key of this name.
+  // Read from the prototype, because data may have a key called "constructor".
   const name = (Object.getPrototypeOf(value) as object | null)?.constructor.name ?? "Object";
   if (name !== "" && name !== "Object") return `an instance of ${plain(name)}`;
   const keys = Object.keys(value);
@@ -108,7 +108,7 @@ function plain(text: string): string {
   return short(text).replace(/\p{Cc}|\u2028|\u2029/gu, "\uFFFD");
 }
 
-/** For a function that has forgotten to return its source. */
+/** The error for a source function that has returned nothing. */
 export function nothingReturned(): EventStreamError {
   return new EventStreamError(
     "ERR_INVALID_SOURCE",
@@ -126,6 +126,7 @@ export function headersSent(): EventStreamError {
 export function responseEnded(): EventStreamError {
   return new EventStreamError(
     "ERR_RESPONSE_ENDED",
-    "Something else has ended the response while the stream had more to send; leave the response to eventSource, and end the source instead.",
+    "Something else has ended the response while the stream had more to send; " +
+      "leave the response to eventSource, and end the source instead.",
   );
 }

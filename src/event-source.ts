@@ -10,12 +10,12 @@ import { whenItsTurnComes } from "./response/pipelined.js";
 import { Session } from "./stream/session.js";
 import { isReadable } from "./source/readers.js";
 
-/** What can be streamed: an async iterable (a generator, a stream, a cursor, …) or an iterable, of promises too, though not a string. */
+/** What can be streamed: an async iterable (a generator, a stream, a cursor, …), or an iterable other than a string. */
 type Readable<Item, Checked> =
   | (AsyncIterable<Item> & AsyncIterable<Checked>)
   | (Iterable<Item | PromiseLike<Item>> & Iterable<Checked | PromiseLike<Checked>> & object);
 
-/** A source whose items TypeScript infers as `Item`, and then holds against `Checked`. */
+/** A source. TypeScript infers its items as `Item`, and then compares them with `Checked`. */
 type Source<Item, Params, Checked> =
   | Readable<Item, Checked>
   | ((
@@ -24,23 +24,27 @@ type Source<Item, Params, Checked> =
     ) => Readable<Item, Checked> | null | PromiseLike<Readable<Item, Checked> | null>);
 
 /**
- * Where a stream's items come from: something that can be iterated once for each request, or, for
- * everything else, a function that is called for each request and returns one. `null` means that there is nothing to
- * stream: the answer is 204, and an EventSource does not come back. A function may also answer by itself, with a 401 for
- * example, and then return `null`.
+ * Where a stream's items come from: an iterable that can be iterated once for each request, or a function that is
+ * called for each request and returns an iterable, `null`, or a promise of one of these. `null` means that there is
+ * nothing to stream: the answer is 204, and an EventSource does not reconnect. A function may also answer by itself,
+ * for example with a 401, and then return `null`.
  */
 export type EventStreamSource<Item = EventStreamItem, Params = Record<string, string>> = Source<Item, Params, Item>;
 
-/** How the source's items become events: by themselves, or through `toEvent`. */
+/** Options for a source whose items are not events yet. */
 interface WithToEvent<Item> extends EventSourceOptions<Item> {
   readonly toEvent: (value: Item) => EventStreamItem;
 }
 
 /**
- * A `RequestHandler` for routes with these parameters, which a handler of any other route may call too. Its promise
- * is a promise under `@types/express` 4 as well, where a `RequestHandler` returns nothing.
+ * A `RequestHandler` for routes with these parameters, which a handler of any other route may call too. It returns a
+ * promise with `@types/express` 4 too, whose own `RequestHandler` returns nothing.
  */
-type Handler<Params> = (req: Request<Params> | Request<object>, res: Response, next?: NextFunction) => Promise<void>;
+export type EventSourceHandler<Params = Record<string, string>> = (
+  req: Request<Params> | Request<object>,
+  res: Response,
+  next?: NextFunction,
+) => Promise<void>;
 
 /**
  * Answers a request with an event stream: each item of `source` becomes one event.
@@ -50,38 +54,42 @@ type Handler<Params> = (req: Request<Params> | Request<object>, res: Response, n
  * resolves when the stream has ended, whatever the reason, and never rejects: errors go to `next`. Without `next`
  * the promise rejects with the error that `next` would have got.
  *
- * - The head goes out with the first event, or after one turn of the event loop. A source that fails before gets an
- *   ordinary HTTP error through `next(error)`; one that is empty by then gets 204, which stops an EventSource.
+ * - The response headers are sent with the first event, or after one turn of the event loop. If the source fails before
+ *   that, the answer is an ordinary HTTP error, through `next(error)`. If it has ended without an item, the answer is
+ *   204, which stops an EventSource.
  * - The next item is asked for when the client has room for it.
  * - When the client leaves, `stream.signal` aborts and the iterator's `return()` is called.
- * - When the source ends, the response ends. A browser's EventSource takes that for a loss and comes back, with
- *   `Last-Event-ID`: answer `null` then if nothing is left.
+ * - When the source ends, the response ends. A browser's EventSource takes that for a lost connection and reconnects,
+ *   with `Last-Event-ID`: return `null` then if nothing is left.
  *
  * @param source an async iterable, an iterable, or `(req, stream) =>` one of those, `null`, or a promise
  * @param options see {@link EventSourceOptions}
- * @throws {EventStreamError} at once, for a source or an option that cannot be one
+ * @throws {EventStreamError} at once: `ERR_INVALID_SOURCE` for what cannot be a source, `ERR_INVALID_OPTION` for an
+ *   unknown option or an invalid value
  * @example app.get("/time", eventSource(async function* (req, { signal }) { … }))
  */
 export function eventSource<Params = Record<string, string>, Item = unknown>(
   source: EventStreamSource<Item, Params>,
   options: WithToEvent<Item>,
-): Handler<Params>;
+): EventSourceHandler<Params>;
 export function eventSource<Params = Record<string, string>, Item = EventStreamItem>(
   source: Source<Item, Params, StreamableItem<Item>>,
   options?: EventSourceOptions<Item>,
-): Handler<Params>;
-export function eventSource(source: unknown, options: unknown = {}): Handler<unknown> {
+): EventSourceHandler<Params>;
+export function eventSource(source: unknown, options: unknown = {}): EventSourceHandler<unknown> {
   // A request is an async iterable, so it would pass for a source.
   if (isResponse(options)) {
     throw new EventStreamError(
       "ERR_INVALID_SOURCE",
-      "eventSource was given a request and a response; it returns the handler and is not one itself, so call it: eventSource(source).",
+      "eventSource was given a request and a response; it returns the handler and is not one itself, " +
+        "so call it: eventSource(source).",
     );
   }
   if (typeof source !== "function" && !isReadable(source)) {
     throw new EventStreamError(
       "ERR_INVALID_SOURCE",
-      `The source of eventSource is ${show(source)}; it must be an async iterable, an iterable, or a function that returns one or a promise of one.`,
+      `The source of eventSource is ${show(source)}; it must be an async iterable, an iterable, ` +
+        "or a function that returns one or a promise of one.",
     );
   }
   const settings = checkOptions(options);

@@ -23,60 +23,65 @@ export type CloseReason =
 /** What `onClose` is told about a stream that has ended. */
 export interface StreamSummary {
   readonly reason: CloseReason;
-  /** What failed, where the reason is `"error"`. */
+  /** The error, if the reason is `"error"`. */
   readonly error?: unknown;
   /** How many items of the source were sent. Pings and the first `retry` do not count. */
   readonly events: number;
-  /** How many bytes were written, pings included, the head and any compression aside. */
+  /** How many bytes were written: pings included, without the head, before any compression. */
   readonly bytes: number;
   /** Milliseconds from the head to the end. */
   readonly duration: number;
 }
 
 /**
- * How a stream behaves. Every option is optional; all are checked when `eventSource` is called.
- * `Item` is what the source yields.
+ * How a stream behaves. All options are checked when `eventSource` is called: an unknown or invalid one throws
+ * `ERR_INVALID_OPTION`. `Item` is what the source yields.
  */
 export interface EventSourceOptions<Item = EventStreamItem> {
   /**
-   * The HTTP status, 200 to 599, of an answer that may have a body. An EventSource takes 200 alone:
-   * anything else stops it for good.
+   * The HTTP status: 200 to 599, except 204, 205 and 304, which have no body. An EventSource accepts 200 only; any
+   * other status stops it for good.
    *
    * @default 200
    */
   readonly status?: number | undefined;
   /**
-   * Headers to add. They are stronger than the library's own, `undefined` removes one, and an array
-   * sends one line for each value (`Set-Cookie`).
+   * Headers to add. They override the library's own; `undefined` removes a header, and an array sends one line for each
+   * value (`Set-Cookie`).
    *
    * @example { "Cache-Control": "public, max-age=29", "X-Accel-Buffering": undefined }
    */
   readonly headers?: HeadersOption | undefined;
   /**
-   * Milliseconds between pings, strictly periodic, the first one interval after the head. They keep
-   * proxies from closing an idle connection and show the server that a client has gone. `false` or 0: none.
+   * Milliseconds between pings. They are strictly periodic; the first comes one interval after the head. Pings keep
+   * proxies from closing an idle connection, and show the server that a client has gone. `false` or 0: no pings.
    *
    * @default 15_000
    */
   readonly pingInterval?: number | false | undefined;
   /**
-   * Makes each ping. A comment is not seen by the page; an event is.
+   * Called for each ping. The page does not see a comment, but it does see an event. An error that it throws ends the
+   * stream, as if the source had failed.
    *
    * @default () => ({ comment: "ping" })
    */
   readonly ping?: (() => EventStreamItem) | undefined;
   /**
-   * The reconnection time, whole milliseconds ≥ 0, that is sent before the first event: how long the browser
-   * waits before it comes back. A function is called for each stream, for example to spread clients out, and its
-   * result is rounded.
+   * The reconnection time, whole milliseconds ≥ 0, that is sent before the first event: how long the browser waits
+   * before it reconnects. A function is called once for each stream, for example to spread clients out, and its result
+   * is rounded. An error that it throws goes to `next`, as an ordinary HTTP error.
    *
    * @default none: the browser's own, about 3 s
    */
   readonly retry?: number | (() => number) | undefined;
-  /** Turns what the source yields into an event. Needed where the source yields objects of your own. */
+  /**
+   * Turns each item of the source into an event. Needed if the source yields objects of your own. An error that it
+   * throws ends the stream, as if the source had failed.
+   */
   readonly toEvent?: ((value: Item) => EventStreamItem) | undefined;
   /**
-   * Turns `data` that is not a string into one.
+   * Turns `data` that is neither a string nor a bigint into a string. An error that it throws ends the stream, as if
+   * the source had failed.
    *
    * @default JSON.stringify
    */
@@ -89,10 +94,10 @@ export interface EventSourceOptions<Item = EventStreamItem> {
    */
   readonly lineEnding?: LineEnding | undefined;
   /**
-   * Milliseconds after which a client that takes nothing of what is there for it is cut off. `false`: never.
-   * Linux reports progress by about a third of its send buffer (up to 4 MB), so a client that takes longer than
-   * this for so much is cut off too: with the default, one that reads less than about 25 kB a second. Behind
-   * compression it counts only while the socket has bytes to send.
+   * Milliseconds after which a client is cut off if it has taken none of the bytes that wait for it. `false`: never.
+   * Linux reports progress only by about a third of its send buffer (up to 4 MB), so a client that needs longer than
+   * this for that much is cut off too: with the default, one that reads less than about 25 kB a second. Behind
+   * compression the time counts only while the socket has bytes to send.
    *
    * @default 60_000
    */
@@ -104,36 +109,40 @@ export interface EventSourceOptions<Item = EventStreamItem> {
    * @default none: no limit
    */
   readonly maxDuration?: number | undefined;
-  /** Begins the shutdown of the streams when it aborts; a stream that comes later is told to come back. */
+  /**
+   * Begins the shutdown of the streams when it aborts. A request that comes later gets a reconnection time and the end
+   * of the response.
+   */
   readonly shutdownSignal?: AbortSignal | undefined;
   /**
-   * Whether `server.close()` begins the shutdown of the server's streams. Without it `close` waits until they end by themselves.
+   * Whether `server.close()` begins the shutdown of the server's streams. Otherwise `close` waits until they end by
+   * themselves.
    *
    * @default true
    */
   readonly endOnServerClose?: boolean | undefined;
   /**
-   * Milliseconds from `stream.shutdown` to `stream.signal`: the time that a source has for a farewell.
+   * Milliseconds from `stream.shutdown` to `stream.signal`: the time that a source has to say goodbye.
    *
    * @default 0
    */
   readonly shutdownGracePeriod?: number | undefined;
   /**
-   * Called for an error after the head has been sent. The event that it returns is sent before the
-   * response ends. Without one the connection is cut, so that the client sees a failure, and the
-   * error goes to `next`, together with what this function itself throws. A promise is no event and is not awaited; if it
-   * rejects, the error is handled like that of `onClose`.
+   * Called for an error after the head has been sent. If it returns an event, that is sent, and the response ends in
+   * order. If it returns nothing, the connection is cut, so that the client sees a failure, and the error goes to
+   * `next`. So does an error that this function throws. A promise counts as nothing and is not awaited; if it rejects,
+   * the error is handled like that of `onClose`.
    */
   readonly onError?: ((error: unknown, stream: EventStream) => ServerSentEvent | void) | undefined;
   /**
-   * Called exactly once for each stream whose head was sent, when it has ended. What it throws goes to `next`. A promise
-   * that it returns is not awaited. If that rejects, `next` gets the error as well; where there is no `next`, or it has
-   * been called already, the error becomes a process warning.
+   * Called exactly once for each stream whose head was sent, when it has ended. An error that it throws goes to `next`.
+   * A promise that it returns is not awaited. If that rejects, the error goes to `next` too; if there is no `next`, or
+   * it has been called already, the error becomes a process warning.
    */
   readonly onClose?: ((summary: StreamSummary) => void) | undefined;
 }
 
-/** Every option, `undefined` where it is left out, whatever the compiler's settings make of optional properties. */
+/** Every option, `undefined` if it is left out, whatever the compiler's settings make of optional properties. */
 type Given = {
   readonly [Name in keyof Required<EventSourceOptions<never>>]: EventSourceOptions<never>[Name] | undefined;
 };
@@ -156,7 +165,7 @@ export type Settings = { readonly headers: HeaderList } & {
 
 const ping: ServerSentEvent = { comment: "ping" };
 
-/** What each option is where it is left out, and what it may be. An option is added here, and above with its type. */
+/** The default and the check of each option. A new option needs a row here, and its type above. */
 const table: { readonly [Name in keyof Settings]: Option<Settings[Name]> } = {
   status: option(200, isStatus, "a status from 200 to 599 that has a body (a source that is null answers 204)"),
   headers: { default: headerList({}), read: checkHeaders },

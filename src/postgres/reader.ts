@@ -62,12 +62,14 @@ export class Reader implements Tails, ListenerEvents {
 
   leave(tail: Tail): void {
     tail.subscriptions--;
-    if (tail.subscriptions === 0) this.#forget(tail);
+    if (tail.subscriptions > 0) return;
+    this.#rung.delete(tail);
+    this.#forget(tail);
   }
 
+  /** Reads that its subscriptions have asked for go on. */
   #forget(tail: Tail): void {
     this.#tails.delete(tail);
-    this.#rung.delete(tail);
     this.#produced.delete(tail);
   }
 

@@ -219,7 +219,8 @@ export function interleavings(name: string, subject: Subject, { isAging = false 
           await broker.close();
         }
       }),
-      { numRuns: subject.runs },
+      // Within the test's own time: a run that hangs, or one whose shrinking takes too long, is reported with its steps.
+      { numRuns: subject.runs, plugins: [fc.interruptAfterTimeLimit(90_000, { failOnInterrupt: true })] },
     );
   });
 }

@@ -3,6 +3,7 @@ import { PGlite } from "@electric-sql/pglite";
 import { postgresBroker } from "express-event-source/postgres";
 import type { PoolClient } from "pg";
 import { expect, it, onTestFinished, vi } from "vitest";
+import { dataOf, Reader } from "../broker/reader.js";
 import { Gate, turn } from "../support/stage.js";
 import { describeWithPostgres } from "./postgres-server.js";
 
@@ -26,6 +27,40 @@ describeWithPostgres("postgresBroker and its pool", (postgres) => {
     await sleep(0);
     expect(acquired).toBeGreaterThan(0);
     expect(uncaught).toEqual([]);
+  });
+
+  it("gives a subscription what it asked for while the read that finds the channel ended was under way", async () => {
+    const pool = postgres.pool();
+    const held = new Gate();
+    const asked = new Gate();
+    let isHolding = false;
+    pool.on("connect", (client: PoolClient) => {
+      const query = client.query.bind(client) as (question: { text: string }) => Promise<unknown>;
+      client.query = (async (question: { text: string }) => {
+        if (isHolding && question.text.includes(".read(")) {
+          asked.open();
+          await held.opened;
+        }
+        return query(question);
+      }) as never;
+    });
+    const broker = postgresBroker({ pool, listen: false });
+    onTestFinished(() => broker.close());
+    await broker.migrate();
+    const early = new Reader(await broker.subscribe("ended"));
+    const earlier = early.rest();
+    await vi.waitFor(() => expect(pool.idleCount).toBe(pool.totalCount));
+    isHolding = true;
+    await broker.publish("ended", { data: 1 });
+    await asked.opened;
+    await broker.end("ended");
+    const late = new Reader(await broker.subscribe("ended", { from: "start" }));
+    const later = late.rest();
+    await turn();
+    isHolding = false;
+    held.open();
+    expect(dataOf(await earlier)).toEqual([1]);
+    expect(dataOf(await later)).toEqual([1]);
   });
 });
 

@@ -163,6 +163,41 @@ describeWithPostgres(
         expect((await pool.query(`SELECT FROM names.${table}`)).rowCount).toBe(0);
     });
 
+    it("reads a few rows for each call, also by plans that are older than most channels", async () => {
+      await open({ schema: "plans" }).migrate();
+      const client = await pool.connect();
+      onTestFinished(() => client.release());
+      const calls = [
+        `number('{a}', '{a}', '{"{}"}', 1000)`,
+        "drain('{a}', 1000)",
+        "drain(NULL, 1000)",
+        "locate('{a}', 1000)",
+        "read('{a}', '{1.1}', '{0}', 1000, true)",
+        "touch('{a}', 1000)",
+        "produce('claim', 'b', 'token', 0, NULL, 1000, 1000)",
+      ];
+      for (let times = 0; times < 10; times++) for (const call of calls) await client.query(`SELECT plans.${call}`);
+      // Many at once make a session keep the plan that it has.
+      for (let batch = 0; batch < 10; batch++) {
+        const names = Array.from({ length: 500 }, (_, n) => `${batch}-${n}`).join(",");
+        await client.query("SELECT plans.number($1, $1, $1, 1000)", [`{${names}}`]);
+      }
+      const rowsRead = async () => {
+        const { rows } = await client.query<{ rows: number }>(
+          `SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::int AS rows
+          FROM pg_stat_xact_user_tables WHERE schemaname = 'plans'`,
+        );
+        return rows[0]?.rows ?? 0;
+      };
+      for (const call of calls) {
+        await client.query("BEGIN");
+        const before = await rowsRead();
+        await client.query(`SELECT plans.${call}`);
+        expect((await rowsRead()) - before, call).toBeLessThan(30);
+        await client.query("COMMIT");
+      }
+    });
+
     it("updates channels in their page, and holds no more events than it should", async () => {
       const broker = open({ schema: "hot", history: { maxEvents: 10 } });
       await broker.migrate();

@@ -116,7 +116,10 @@ describe("Node's response", () => {
     [OutgoingMessage.prototype, ServerResponse.prototype]
       .flatMap((prototype) => Object.getOwnPropertyNames(prototype))
       .concat("statusCode", "statusMessage", "chunkedEncoding", "shouldKeepAlive", "closed", "destroyed")
-      .filter((name) => !["constructor", "write", "end", "destroy", "pipe", "connection", "setTimeout"].includes(name)),
+      .filter(
+        (name) =>
+          !["constructor", "write", "end", "destroy", "pipe", "connection", "socket", "setTimeout"].includes(name),
+      ),
   );
 
   /** The places where a source looks at a response, or changes it. One that hands it on as a value knows nothing of it. */

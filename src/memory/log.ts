@@ -1,3 +1,4 @@
+import { isTurnSpent, whenTurnComes } from "../runtime/turn.js";
 import type { Waiter } from "../source/feed.js";
 import type { History } from "../broker/checks.js";
 import type { PublishedEvent } from "../broker/broker.js";
@@ -84,14 +85,18 @@ export class Log {
     this.#trim();
   }
 
-  /** Trims after the woken subscriptions have read; until then, up to twice `maxEvents` are held. */
+  /**
+   * Trims after the woken subscriptions have read, those too that wait for their turn; until then, up to twice `maxEvents`
+   * are held.
+   */
   #trimSoon(): void {
     if (this.#isBeingRead) return;
     this.#isBeingRead = true;
-    queueMicrotask(() => {
+    const trim = (): void => {
       this.#isBeingRead = false;
       this.#trim();
-    });
+    };
+    queueMicrotask(() => (isTurnSpent() ? whenTurnComes(trim) : trim()));
   }
 
   #trim(): void {

@@ -54,15 +54,15 @@ function isAllowanceSpent(): boolean {
 }
 
 function serveNext(): void {
-  // `end` continues with the rest of the queue.
-  if (isAllowanceSpent()) return;
+  // Even where the turn is spent: a queue that has been served holds streams that may be gone.
   if (position === queue.length) {
     queue = newcomers;
     newcomers = [];
     position = 0;
   }
   const next = queue[position];
-  if (next === undefined) return;
+  // `end` continues with the rest of the queue.
+  if (next === undefined || isAllowanceSpent()) return;
   position += 1;
   sliceBegan = now();
   next();

@@ -75,9 +75,9 @@ describe("memoryBroker: ids and gaps", () => {
         return undefined;
       },
     });
-    const events = reader.take(2);
+    await reader.expectNext("from onGap");
     await broker.publish("a", { data: "later" });
-    expect(dataOf(await events)).toEqual(["from onGap", "later"]);
+    await reader.expectNext("later");
   });
 });
 

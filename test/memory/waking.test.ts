@@ -3,7 +3,7 @@ import { eventSource, memoryBroker, type PublishedEvent } from "express-event-so
 import { describe, expect, it } from "vitest";
 import { RawClient } from "../support/raw-client.js";
 import { serve } from "../support/server.js";
-import { turn, until } from "../support/stage.js";
+import { until } from "../support/stage.js";
 
 // A stream that is woken runs code of the application. Whatever that does, every stream gets every event, in order.
 
@@ -124,8 +124,8 @@ describe("a stream that is woken", () => {
 });
 
 describe("a burst that is longer than the history", () => {
-  const values = async (...publishing: ((broker: ReturnType<typeof memoryBroker<Message>>) => Promise<void>)[]) => {
-    const broker = memoryBroker<Message>({ history: { maxEvents: 1 } });
+  const values = async (...publishing: ((broker: ReturnType<typeof memoryBroker<Message>>) => Promise<number>)[]) => {
+    const broker = memoryBroker<Message>({ history: { maxEvents: 3 } });
     const { port } = await serve(
       express()
         .get(
@@ -141,24 +141,25 @@ describe("a burst that is longer than the history", () => {
     );
     const clients = ["/direct", "/generator"].map((path) => new RawClient(port).request("GET", path));
     await Promise.all(clients.map((client) => client.until("\r\n\r\n")));
-    for (const publish of publishing) await publish(broker);
-    await Promise.all(clients.map((client) => client.until("data: 5\n")));
+    for (const publish of publishing) {
+      const last = await publish(broker);
+      await Promise.all(clients.map((client) => client.until(`data: ${last}\n`)));
+    }
     await broker.close();
     return clients.map(numbers);
   };
 
   it("reaches who waits in full, published in one run or one after the other", async () => {
     const inOneRun = async (broker: ReturnType<typeof memoryBroker<Message>>) => {
-      await Promise.all([broker.publish("room", { data: 1 }), broker.publish("room", { data: 2 })]);
-      await turn();
+      await Promise.all([1, 2, 3, 4].map((data) => broker.publish("room", { data })));
+      return 4;
     };
     const oneByOne = async (broker: ReturnType<typeof memoryBroker<Message>>) => {
-      for (const data of [3, 4, 5]) await broker.publish("room", { data });
+      for (const data of [5, 6, 7]) await broker.publish("room", { data });
+      return 7;
     };
-    expect(await values(inOneRun, oneByOne)).toEqual([
-      [1, 2, 3, 4, 5],
-      [1, 2, 3, 4, 5],
-    ]);
+    const all = [1, 2, 3, 4, 5, 6, 7];
+    expect(await values(inOneRun, oneByOne)).toEqual([all, all]);
   });
 });
 

@@ -1,5 +1,5 @@
 /**
- * Runs the tests under each supported major version of Node: `npm run test:nodes [-- 22 24]`.
+ * Runs the tests under each supported major version of Node, all or some: `npm run test:nodes [-- 22 24 test/stream]`.
  *
  * Needs the npm registry: each version is a package.
  */
@@ -8,8 +8,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+const isVersion = (argument: string): boolean => /^\d+$/.test(argument);
 const asked = process.argv.slice(2);
-const versions = asked.length > 0 ? asked : ["20", "22", "24", "26"];
+const files = asked.filter((argument) => !isVersion(argument));
+const versions = asked.some(isVersion) ? asked.filter(isVersion) : ["20", "22", "24", "26"];
 const folder = mkdtempSync(join(tmpdir(), "nodes-"));
 const failed: string[] = [];
 try {
@@ -21,7 +23,7 @@ try {
     });
     const node = join(prefix, "node_modules", `node-${platform}-${process.arch}`, "bin", "node");
     console.log(`Node ${execFileSync(node, ["--version"], { encoding: "utf8" }).trim()}`);
-    const run = spawnSync(node, ["node_modules/vitest/vitest.mjs", "run"], { stdio: "inherit" });
+    const run = spawnSync(node, ["node_modules/vitest/vitest.mjs", "run", ...files], { stdio: "inherit" });
     if (run.status !== 0) failed.push(version);
   }
 } finally {

@@ -105,9 +105,11 @@ class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, Subs
   async migrate(): Promise<void> {
     this.#open();
     const { s, timeout } = this.#store;
+    // Others may be at it, and each waits for the one before. A PGlite has still to start.
+    const patience = Math.max(timeout, 60_000);
     const isCurrent = async (): Promise<boolean> => {
       try {
-        const [rows = []] = await this.#database.run([`SELECT ${s}.version()`], timeout);
+        const [rows = []] = await this.#database.run([`SELECT ${s}.version()`], patience);
         return rows[0]?.[0] === schemaVersion(this.#schema);
       } catch (error) {
         if (lacksSchema(error)) return false;
@@ -115,8 +117,6 @@ class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, Subs
       }
     };
     if (await isCurrent()) return;
-    // Others may be at it, and each waits for the one before.
-    const patience = Math.max(timeout, 60_000);
     await this.#store.run([postgresSchema({ schema: this.#schema })], patience, needsToMigrate(this.#schema));
   }
 

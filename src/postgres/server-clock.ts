@@ -1,4 +1,4 @@
-import { type Row, sqlState } from "./database.js";
+import { type Row, sqlState, unanswered } from "./database.js";
 
 /** Sends a text as a transaction of its own and resolves with the rows of each of its statements. */
 type Ask = (text: string) => Promise<readonly (readonly Row[])[]>;
@@ -38,7 +38,8 @@ export class ServerClock {
       this.#learn(told, sent);
       return rows;
     } catch (error) {
-      if (!isTooLate(error) || performance.now() >= deadline) throw error;
+      if (!isTooLate(error)) throw error;
+      if (performance.now() >= deadline) throw unanswered(deadline - sent);
       // There is time left, so the server's clock has been set.
       this.#lead = undefined;
       return this.transaction(ask, statements, deadline);

@@ -121,3 +121,22 @@ it("asks next to nothing of its database while a producer has not got its first 
   first.open();
   expect(await run?.done).toBe("completed");
 });
+
+it("says that the database did not answer where the process itself stood still until the time was up", async () => {
+  const pool = await PGlite.create();
+  onTestFinished(() => pool.close());
+  const broker = postgresBroker({ pool, listen: false, timeout: 50 });
+  onTestFinished(() => broker.close());
+  await broker.migrate();
+  await broker.publish("a", { data: 1 });
+  const transaction = pool.transaction.bind(pool);
+  pool.transaction = (callback) => {
+    const until = performance.now() + 60;
+    while (performance.now() < until);
+    return transaction(callback);
+  };
+  await expect(broker.publish("a", { data: 2 })).rejects.toMatchObject({
+    code: "ERR_BROKER_UNAVAILABLE",
+    message: expect.stringContaining("did not answer within"),
+  });
+});

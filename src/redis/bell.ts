@@ -13,7 +13,7 @@ const heartbeat = 5000;
 
 export interface BellEvents {
   onMessage(key: string, message: string): void;
-  /** Every message to these keys arrives from now on; earlier ones may have been missed. */
+  /** From now on every message to these keys arrives; earlier ones may have been missed. */
   onHearing(keys: readonly string[]): void;
   /** Another master has these keys now. */
   onMoved(keys: readonly string[]): void;
@@ -22,8 +22,8 @@ export interface BellEvents {
 }
 
 /**
- * One connection on which messages arrive, and the keys it is subscribed to. When it fails, a new one is opened, as long as
- * there are keys.
+ * One connection that receives messages, and the keys it is subscribed to. When it fails, the bell opens a new one, as
+ * long as there are keys.
  */
 export class Bell {
   readonly #redis: Redis;
@@ -40,7 +40,7 @@ export class Bell {
   readonly #closing = new AbortController();
   readonly #heartbeat: NodeJS.Timeout;
 
-  /** @param slot says a slot of the master to connect to */
+  /** @param slot returns a slot of the master to connect to */
   constructor(redis: Redis, slot: () => number, isSharded: boolean, timeout: number, events: BellEvents) {
     this.#redis = redis;
     this.#slot = slot;

@@ -5,8 +5,8 @@ import { slotOf } from "./slot.js";
 const slots = 16_384;
 
 /**
- * The connections on which this process hears of new entries. One is enough, since every node of a cluster passes on every
- * message; with sharded messages it takes one for each master.
+ * The connections on which this process hears of new entries. One is enough, since every node of a cluster passes on
+ * every message; sharded messages need one for each master.
  */
 export class Bells {
   readonly #redis: Redis;
@@ -26,13 +26,13 @@ export class Bells {
     return this.#isSharded && this.#redis.isCluster;
   }
 
-  /** Subscribes on the master that has the key now, also after its slot has moved. */
+  /** Subscribes on the master that has the key now, even if its slot has moved since it was added before. */
   add(key: string): void {
     const slot = this.#isSpread ? slotOf(key) : undefined;
     const address = slot === undefined ? "" : (this.#redis.masterOf(slot)?.address ?? "");
     let bell = this.#bells.get(address);
     if (bell === undefined) {
-      // A random slot, so that after a master that does not answer another one is tried.
+      // A random slot: where one master does not answer, the next try goes to another.
       const choose = () => slot ?? Math.floor(Math.random() * slots);
       bell = new Bell(this.#redis, choose, this.#isSharded, this.#timeout, this.#events);
       this.#bells.set(address, bell);

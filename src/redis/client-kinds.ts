@@ -4,13 +4,13 @@ import { type IoRedis, ioRedis, isIoRedis, keyPrefixOf } from "./ioredis.js";
 import { isNodeRedis, isOutdated, type NodeRedis, nodeRedis } from "./node-redis.js";
 
 /**
- * A client of node-redis (the package `redis`, 6): `createClient`, `createClientPool`, `createCluster` or `createSentinel`;
- * or of ioredis (5 or later): `Redis`, also through Sentinel, or `Cluster`.
+ * A client of node-redis 6 (the package `redis`), made by `createClient`, `createClientPool`, `createCluster` or
+ * `createSentinel`; or of ioredis 5 or later: a `Redis`, with or without Sentinel, or a `Cluster`.
  */
 export type RedisClient = NodeRedis | IoRedis;
 
 /**
- * What the broker makes of the application's client.
+ * Adapts the application's client.
  *
  * @throws {EventStreamError} `ERR_INVALID_OPTION`
  */
@@ -21,7 +21,8 @@ export function redisOf(client: unknown): Redis {
   }
   throw invalid(
     client,
-    'a client of node-redis or ioredis: import { createClient } from "redis", then redisBroker({ client: await createClient({ url }).connect() })',
+    'a client of node-redis or ioredis: import { createClient } from "redis", then ' +
+      "redisBroker({ client: await createClient({ url }).connect() })",
   );
 }
 
@@ -29,7 +30,8 @@ function checkedNodeRedis(client: NodeRedis): Redis {
   if (isOutdated(client)) {
     throw invalid(
       client,
-      "of node-redis 6 or later: versions before that answer one command with the reply to another after a connection was lost, and a subscriber gets another's events. Run npm install redis@6, then connect() as before",
+      "of node-redis 6 or later: after a lost connection, earlier versions answer one command with the reply to " +
+        "another, so that a subscriber gets another's events. Run npm install redis@6, then connect() as before",
     );
   }
   if (!client.isOpen) throw invalid(client, "connected: await client.connect() first");
@@ -41,7 +43,8 @@ function checkedIoRedis(client: IoRedis): Redis {
   if (keyPrefix !== undefined && keyPrefix !== "") {
     throw invalid(
       client,
-      `without a keyPrefix (it is ${show(keyPrefix)}), which does not reach pub/sub; give the broker a prefix instead, and a client made with new Redis(url)`,
+      `without a keyPrefix (it is ${show(keyPrefix)}), which does not apply to pub/sub; ` +
+        "give the broker a prefix instead, and a client made with new Redis(url)",
     );
   }
   if (client.status === "end") throw invalid(client, "connected: it has been closed; call connect() first");

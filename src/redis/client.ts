@@ -1,6 +1,6 @@
 /**
- * The application's client, as the broker uses it. Each library has one file that adapts it to this interface. The clients'
- * types are structural, so that neither package has to be installed.
+ * The application's client, as the broker uses it. For each library, one file adapts its clients to this interface.
+ * Their types are structural, so that neither package has to be installed.
  */
 export interface Redis {
   /** Whether the keys are spread over several masters. */
@@ -8,20 +8,20 @@ export interface Redis {
   /** The database's number: messages carry it, since pub/sub does not separate databases. */
   database(): Promise<number>;
   /**
-   * Sends a command through the application's client, to the master that has `key`. Where the library can, it drops a command
-   * that has not been sent after `timeout` milliseconds.
+   * Sends a command through the application's client, to the master that has `key`. If the library can, it drops a
+   * command that has not been sent after `timeout` milliseconds.
    */
   send(key: string, args: readonly string[], timeout: number): Promise<unknown>;
-  /** The master that has this slot, as far as the client knows; without a cluster, the only one. */
+  /** The master that the client believes to have this slot; without a cluster, the only one. */
   masterOf(slot: number): Master | undefined;
 }
 
 export interface Master {
-  /** Differs from that of every other master. */
+  /** Tells this master from the others. */
   readonly address: string;
   /**
-   * Opens a connection of the broker's own, with the application's settings. Where `signal` aborts, the connection is
-   * destroyed, open or not.
+   * Opens a connection of the broker's own, with the application's settings. When `signal` aborts, it destroys the
+   * connection, even one that is still opening.
    */
   open(events: ConnectionEvents, signal: AbortSignal): Promise<Connection>;
 }

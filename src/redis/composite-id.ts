@@ -9,10 +9,12 @@ export interface Part {
 }
 
 /**
- * The last event ID of a subscription to several channels: for each the tag of its key, the ID of the entry it stands after
- * in base 36, and, where it was the newest for longer than a second, for how many seconds, such as
- * `k3JfQam1x2c3d4.2s~9Zt0_qm1x2c3d5-1`; or `*` and a time where the channel held nothing then. Printable ASCII, so that it
- * survives a header, and as short as it can be: the client sends it with every reconnection.
+ * The last event ID of a subscription to several channels, such as `k3JfQam1x2c3d4.2s~9Zt0_qm1x2c3d5-1`. It has a part
+ * for each channel: the tag of its key; the ID of the last entry that was read, in base 36; and for how many seconds
+ * that was known to be the newest, if for one or more. If the channel was empty, `*` and the time stand in place of the
+ * ID.
+ *
+ * It is printable ASCII, to survive a header, and short, because the client sends it with every reconnection.
  */
 export function composeId(parts: readonly Part[]): string {
   let id = "";
@@ -20,16 +22,16 @@ export function composeId(parts: readonly Part[]): string {
   return id;
 }
 
-/** The position of each of the channels that a last event ID tells; without those that it does not tell. */
+/** The channels' positions, as a last event ID states them; without the channels that it does not mention. */
 export function positionsIn(id: string, keys: readonly string[]): Map<string, Position> {
   const found = new Map<string, Position>();
   if (isId(id)) {
-    // Of another channel, it will not be known there.
+    // If it is another channel's, it will turn out to be unknown in this one.
     const [only] = keys;
     return keys.length === 1 && only !== undefined ? found.set(only, { id, confirmed: timeOf(id) }) : found;
   }
   const parts = new Map<string, string>();
-  // A client can make it as long as a header.
+  // A client can send an ID as long as a header may be.
   for (const part of id.split("~", 4096)) parts.set(part.slice(0, tagLength), part.slice(tagLength));
   for (const key of keys) {
     const { name, firstCount } = channelTag(key);
@@ -46,7 +48,7 @@ function pack({ firstCount, position: { id, confirmed } }: Part): string {
   if (id === origin) return `*${confirmed.toString(36)}`;
   const dash = id.indexOf("-");
   const time = Number(id.slice(0, dash));
-  // A count may be greater than a double holds exactly.
+  // A count may be too large for a double to hold exactly.
   const count = BigInt(id.slice(dash + 1));
   const further = count - BigInt(firstCount);
   const seconds = Math.floor((confirmed - time) / 1000);

@@ -5,7 +5,7 @@ import { EventStreamError } from "../errors.js";
 /** One entry of a channel's stream: an event, or the mark that the channel has ended. */
 export interface Entry {
   readonly id: string;
-  /** The ID of the entry that was the newest when this one was added: how a gap is recognised, exactly. */
+  /** The ID of the entry that was the newest when this one was added. It shows exactly where there is a gap. */
   readonly after: string;
   /** `undefined` in the end mark. */
   readonly event: PublishedEvent | undefined;
@@ -16,7 +16,7 @@ export interface EventEntry extends Entry {
   readonly event: PublishedEvent;
 }
 
-/** The place before everything: the position in an empty channel, and `after` in the first entry of a stream. */
+/** The position before everything: that of an empty channel, and `after` in the first entry of a stream. */
 export const origin = "0-0";
 
 const fields: ReadonlySet<string> = new Set<keyof EventParts | "after" | "by" | "end">([
@@ -30,7 +30,7 @@ const fields: ReadonlySet<string> = new Set<keyof EventParts | "after" | "by" | 
   "retry",
 ]);
 
-/** An entry as Redis replies it: its ID, then names and values in turn. */
+/** An entry as Redis returns it: its ID, then names and values in turn. */
 export type RawEntry = readonly [id: string, fields: readonly string[]];
 
 /** @throws {EventStreamError} `ERR_FOREIGN_ENTRY` */
@@ -59,12 +59,13 @@ function pairs(key: string, id: string, raw: readonly string[]): Record<string, 
 function foreign(key: string, id: string, cause?: unknown): EventStreamError {
   return new EventStreamError(
     "ERR_FOREIGN_ENTRY",
-    `The entry ${id} of the stream ${JSON.stringify(key)} was not written by a broker; give the broker a prefix of its own, or delete the entry.`,
+    `The entry ${id} of the stream ${JSON.stringify(key)} was not written by a broker; ` +
+      "give the broker a prefix of its own, or delete the entry.",
     { cause },
   );
 }
 
-/** Only IDs that Redis takes (64 bits), each with one spelling. */
+/** Matches only IDs that Redis accepts (64 bits), and only one spelling of each. */
 const idPattern = /^[1-9]\d{0,15}-(?:0|[1-9]\d{0,18})$/;
 
 export function isId(id: string): boolean {
@@ -90,21 +91,24 @@ export function timeOf(id: string): number {
   return Number.parseInt(id, 10);
 }
 
-/** A place before all entries of this time, and after those that are older. No entry ever has this ID. */
+/** An ID before all entries of this time, and after all that are older. No entry ever has it. */
 export function before(time: number): string {
   return `${time - 1}-18446744073709551615`;
 }
 
-/** Where a subscription stands in a channel: after the entry of this ID, or before everything. */
+/** Where a subscription is in a channel: after the entry of this ID, or before everything. */
 export interface Position {
   readonly id: string;
-  /** When this was last known to be the newest entry, in milliseconds of the server's clock: it tells expired keys from lost ones. */
+  /**
+   * When this was last known to be the newest entry, in milliseconds of the server's clock. It tells expired keys from
+   * lost ones.
+   */
   readonly confirmed: number;
 }
 
 /**
- * Whether no entry can have come between a position and `time`, at which the channel was empty or began anew: an entry would
- * still be there. A key that is gone before it could expire was lost.
+ * Whether no entry can have come between a position and `time`, when the channel was empty or began anew: such an entry
+ * would still be there. A key that is gone before it could expire was lost.
  */
 export function isUnbroken({ id, confirmed }: Position, time: number, timeToLive: number): boolean {
   return time < confirmed + timeToLive && (id === origin || time >= timeOf(id) + timeToLive);

@@ -51,11 +51,15 @@ export function foreignKey(cause?: unknown): EventStreamError {
   );
 }
 
-/** The user may not publish or subscribe to messages. Without them, subscribers would hear of an event only from the slow audit. */
+/**
+ * The user may not publish messages, or not subscribe to them. Without messages, subscribers would hear of an event
+ * only from the slow audit.
+ */
 export function deniedBell(command: string, prefix: string, cause: unknown): EventStreamError {
   const text = cause instanceof Error ? cause.message : String(cause);
   return unavailable(
-    `The Redis user may not ${command} on the channels' keys (${text}); grant it: ACL SETUSER <user> +${command.toLowerCase()} &${prefix}*`,
+    `The Redis user may not ${command} on the channels' keys (${text}); ` +
+      `grant it: ACL SETUSER <user> +${command.toLowerCase()} &${prefix}*`,
     cause,
   );
 }

@@ -10,7 +10,7 @@ import type { Store } from "./store.js";
 import { Tail } from "./tail.js";
 import { type TailOwner, TailReader } from "./tail-reader.js";
 
-/** The longest time, in milliseconds, in which the audit compares all tails once, and in how many steps. */
+/** The audit compares all tails once in this many milliseconds at most, in this many steps. */
 const longestAudit = 30_000;
 const auditSteps = 50;
 
@@ -26,8 +26,8 @@ export interface Listening {
 /**
  * Keeps the tails of the channels that have subscriptions in this process up to date.
  *
- * A message says which entry is new and which one it follows. Where that is the tail's last one, the tail takes the entry.
- * In every other case the stream is read, so lost, repeated and reordered messages do no harm.
+ * A message names the new entry and its predecessor. If the predecessor is the tail's last entry, the tail appends the
+ * new one. In every other case it reads the stream, so lost, repeated and reordered messages do no harm.
  */
 export class Follower implements Tails, TailOwner {
   readonly #store: Store;
@@ -86,7 +86,11 @@ export class Follower implements Tails, TailOwner {
     return performance.now() - at > this.#store.history.maxAge;
   }
 
-  /** Resolves when this user may subscribe to the key. @throws {EventStreamError} (as a rejection) `ERR_BROKER_UNAVAILABLE` */
+  /**
+   * Resolves if this user may subscribe to the key.
+   *
+   * @throws {EventStreamError} (as a rejection) `ERR_BROKER_UNAVAILABLE`
+   */
   async probe(key: string): Promise<void> {
     this.#database = await this.#redis.database();
     await new Promise<void>((resolve, reject) => {
@@ -152,7 +156,7 @@ export class Follower implements Tails, TailOwner {
   }
 
   #auditSome(): void {
-    // An iterator of an emptied map holds all that was in it, until it is asked again.
+    // The iterator of a map that was emptied retains what was in it until it is asked again.
     if (this.#tails.size === 0) this.#round = [].values();
     for (let left = Math.ceil(this.#tails.size / auditSteps); left > 0; left--) {
       const { value } = this.#round.next();

@@ -67,7 +67,7 @@ export function ioRedis(client: IoRedis): Redis {
       if (address === undefined) return undefined;
       const nodes = client.nodes("master") as readonly Node[];
       const node = nodes.find(({ options: { host, port } }) => `${host}:${port}` === address);
-      // The client learns of a failover only when a command of its own fails, and a process that only subscribes sends none.
+      // The client learns of a failover only when one of its commands fails; a process that only subscribes sends none.
       if (node === undefined) return void client.refreshSlotsCache();
       const openNode: Master["open"] = async (events, signal) => {
         try {

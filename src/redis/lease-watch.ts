@@ -1,13 +1,15 @@
 import type { Tail } from "./tail.js";
 
-/** A lease is looked at up to this many milliseconds after its end, so that not all processes do it at once. */
+/**
+ * A lease is checked up to this many milliseconds after its end, at random, so that not all processes check at once.
+ */
 const spread = 300;
 /** The pause before the next try where Redis does not answer, in milliseconds. */
 const retry = 500;
 
 /**
- * Watches the leases of the producers whose channels have subscriptions in this process. When one runs out, it has Redis
- * record that the producer is lost.
+ * Watches the leases of the producers whose channels have subscriptions in this process. When one runs out, it has
+ * Redis record that the producer is lost.
  */
 export class LeaseWatch {
   readonly #expire: (key: string) => Promise<number | undefined>;

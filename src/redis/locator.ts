@@ -6,7 +6,7 @@ import type { BrokerSettings } from "./broker-settings.js";
 import { ask } from "./question.js";
 import { locate } from "./reading-scripts.js";
 
-/** How far the clock of the server that gave an ID may have been ahead of this server's, in milliseconds. */
+/** How far ahead the clock of the server that made an ID may have been of this server's, in milliseconds. */
 const clockSlack = 60_000;
 
 /** How many channels one question names. */
@@ -14,7 +14,7 @@ const batchSize = 128;
 
 /** Where a channel stands, as seen from a position. */
 export interface Location {
-  /** After the newest entry: what comes from now on comes after it. */
+  /** The newest entry: everything that comes from now on comes after it. */
   readonly last: Position;
   /** Before the oldest entry that is held. */
   readonly start: Position;
@@ -46,7 +46,7 @@ function withResolvers<T>(): {
   return { promise, resolve, reject };
 }
 
-/** Finds where channels stand: what many subscriptions ask in the same turn goes to Redis in few commands. */
+/** Finds where channels stand. What many subscriptions ask in the same turn goes to Redis in few commands. */
 export class Locator {
   readonly #redis: Redis;
   readonly #timeout: number;
@@ -61,7 +61,9 @@ export class Locator {
     this.#timeToLive = timeToLive;
   }
 
-  /** The same question, asked many times in one turn of the event loop, goes to Redis once; different ones go in batches. */
+  /**
+   * A question that is asked many times in one turn of the event loop goes to Redis once; different ones go in batches.
+   */
   locate(key: string, position: Position): Promise<Location> {
     const question = `${position.id} ${position.confirmed} ${key}`;
     let asking = this.#asking.get(question);
@@ -128,7 +130,7 @@ export class Locator {
     const newest = ended === "" ? last : second;
     const hasMore = isHeld(newest) && (!isKnown || (following !== "" && !isMark(following)));
     const end = { id: last === "" ? origin : last, confirmed: now };
-    // A foreign entry may say anything, and will be refused when it is read.
+    // An entry that no broker wrote may have anything here, and will be refused when it is read.
     const start =
       oldest === ""
         ? end

@@ -8,31 +8,31 @@ import { type RedisClient, redisOf } from "./client-kinds.js";
 /** How a `redisBroker` is made. */
 export interface RedisBrokerOptions {
   /**
-   * The application's client: node-redis 6 (`createClient`, `createClientPool`, `createCluster`, `createSentinel`,
-   * connected) or ioredis 5 and later (`Redis`, `Cluster`, without a `keyPrefix`). The broker makes at most two connections
-   * like it, on a cluster for each master, and never closes it.
+   * The application's client: of node-redis 6, connected (`createClient`, `createClientPool`, `createCluster`,
+   * `createSentinel`), or of ioredis 5 or later, without a `keyPrefix` (`Redis`, `Cluster`). The broker opens at most
+   * two more connections with its settings, on a cluster two for each master. It never closes the client.
    */
   readonly client: RedisClient;
   /**
-   * What the keys begin with; the rest is the channel's name. Messages are published to the same names.
+   * The beginning of each key; the rest is the channel's name. Messages are published under the same names.
    *
    * @default "express-event-source:"
    */
   readonly prefix?: string | undefined;
   /**
-   * How much of each channel is kept. Redis trims a little late, so that it may be some events more. Give all
-   * processes the same.
+   * How much of each channel is kept. Redis trims a little late, so there may be a few events more. Use the same in all
+   * processes.
    */
   readonly history?: HistoryOptions | undefined;
   /**
-   * Milliseconds after which `publish`, `end` and `subscribe` reject where Redis does not answer.
+   * How many milliseconds `publish`, `end` and `subscribe` wait for Redis before they reject.
    *
    * @default 5000
    */
   readonly timeout?: number | undefined;
   /**
-   * Whether messages stay on the shard of their channel (`SPUBLISH`, Redis 7): for a cluster whose nodes would have too
-   * much to tell each other. Give all processes the same.
+   * Whether messages stay on the shard of their channel (`SPUBLISH`, Redis 7). For a cluster with so many messages that
+   * passing each to every node is too much. Use the same in all processes.
    *
    * @default false
    */
@@ -56,8 +56,8 @@ const table = {
 };
 
 /**
- * How much longer than its newest event the key of a channel lives at most, in milliseconds: time enough to know that nothing
- * was missed before a new stream is found in its place.
+ * How much longer a channel's key lives than its newest event, in milliseconds, at most. In this time, every process
+ * learns that it missed nothing before the key expires.
  */
 const longestMargin = 60_000;
 

@@ -6,7 +6,7 @@ import { type BrokerSettings, writingArguments } from "./broker-settings.js";
 import { ask } from "./question.js";
 import { produce } from "./writing-scripts.js";
 
-/** The producers of channels, on record in Redis. */
+/** Keeps the records of the channels' producers in Redis. */
 export class ProducerRecords implements ProducerStore {
   readonly hasLeases = true;
   readonly isFinal: ProducerStore["isFinal"] = isFinal;
@@ -43,7 +43,11 @@ export class ProducerRecords implements ProducerStore {
     return verdict === "stopped";
   }
 
-  /** Writes down that a producer is lost whose lease is over. @returns for how many milliseconds it still lasts, if one does */
+  /**
+   * Records a producer as lost if its lease has run out.
+   *
+   * @returns for how many milliseconds the lease still lasts, if it does
+   */
   async expire(channel: string): Promise<number | undefined> {
     const { rest } = await this.#ask(channel, "expire");
     return rest === "" ? undefined : Number(rest);

@@ -8,7 +8,7 @@ import { ask, type Answer } from "./question.js";
 import { type BrokerSettings, writingArguments } from "./broker-settings.js";
 import { append } from "./writing-scripts.js";
 
-/** The most that one call of the script takes: Redis serves nobody else meanwhile. */
+/** The most that goes in one call of the script, because Redis serves nobody else meanwhile. */
 const largestBatch = { entries: 256, length: 262_144 };
 
 interface QueuedEvent {
@@ -22,8 +22,8 @@ interface QueuedEvent {
 }
 
 /**
- * The events that this process publishes. Each channel has at most one call under way, so its events keep their order even
- * where the client retries. Events that come meanwhile go together in the next call.
+ * The events that this process publishes. Each channel has at most one call under way, so its events keep their order
+ * even if the client retries. Events that come meanwhile go together in the next call.
  */
 export class PublishQueue {
   readonly #redis: Redis;
@@ -85,8 +85,8 @@ export class PublishQueue {
   }
 
   /**
-   * Settles when the client does, even after the timeout, which rejects the callers: nothing may overtake a call that Redis
-   * may still carry out.
+   * Settles when the client does, even if that is after the timeout, when the callers have been rejected: Redis may
+   * still carry out the call, and nothing may overtake it.
    */
   async #deliver(key: string, batch: readonly QueuedEvent[], last: string | undefined): Promise<Answer> {
     const { timeout } = this.#settings;
@@ -101,7 +101,7 @@ export class PublishQueue {
     return ask((command) => this.#redis.send(key, command, timeout), { script: append, keys: [key], args });
   }
 
-  /** An ID that is older than all that Redis gives from now on, as far as its last answer shows. */
+  /** An ID older than any that Redis makes from now on, as far as the time in its last answer shows. */
   #since(): string {
     if (this.#clock === undefined) return origin;
     const elapsed = performance.now() - this.#clock.at;

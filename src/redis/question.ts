@@ -11,7 +11,7 @@ export interface Question {
   readonly args: readonly string[];
 }
 
-/** A script's reply: the server's time in milliseconds, a word for the kind of reply, and the rest. */
+/** A script's reply, without the nonce: the server's time in milliseconds, a word for its kind, and the rest. */
 export interface Answer {
   readonly now: number;
   readonly status: string;
@@ -22,8 +22,8 @@ const run = randomBytes(6).toString("base64url");
 let questions = 0;
 
 /**
- * Has Redis run a script. A reply is believed only if it carries the question's nonce: a client that mixed up replies would
- * give one channel's events to another.
+ * Runs a script in Redis. A reply is accepted only if it carries the question's nonce: a client that mixed up replies
+ * would give one channel's events to another.
  *
  * @throws what `send` rejects with, and {EventStreamError} `ERR_BROKER_UNAVAILABLE` or `ERR_FOREIGN_ENTRY`
  */

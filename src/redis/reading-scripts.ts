@@ -1,10 +1,14 @@
 import { clock, findRecord, onMaster, type Script, script } from "./script.js";
 
 /**
- * KEYS: streams. ARGV: nonce, maximum age, for each a position.
- * Replies nonce, time, 'located', then for each: the IDs of the two newest entries, whether the newest is the end mark, the
- * ID of the first entry after the position with the ID it names as its predecessor, both of the first entry that has not
- * aged out, and whether it has had a producer; '' for each that is not there. Or Redis' refusal alone.
+ * Finds where streams stand.
+ *
+ * KEYS: streams. ARGV: nonce, maximum age, then a position for each stream.
+ *
+ * Replies nonce, time, 'located', then a row for each stream: the IDs of its two newest entries; 'end' if the newest is
+ * the end mark; the ID and the predecessor of the first entry after the position; the ID and the predecessor of the
+ * first entry that has not aged out; 'produced' if it has had a producer. What does not exist is ''. Where Redis
+ * refuses a stream, the row is the error alone.
  */
 export const locate: Script = script(`
 ${clock}${onMaster}${findRecord}
@@ -30,10 +34,13 @@ return reply
 `);
 
 /**
- * KEYS: the stream. ARGV: nonce, a position, maximum age, how many bytes and how many entries at most (one at least).
- * Replies nonce, time, 'page', the ID of the newest entry or '0-0', for how many milliseconds a producer's
- * lease lasts or '', 'more' or '', then the entries after the position that have
- * not aged out. The end mark never does.
+ * Reads entries after a position.
+ *
+ * KEYS: the stream. ARGV: nonce, a position, maximum age, the most bytes, the most entries. It returns at least one
+ * entry, however large.
+ *
+ * Replies nonce, time, 'page', the ID of the newest entry or '0-0', for how many milliseconds a producer's lease still
+ * lasts or '', 'more' if there are more or '', then the entries that have not aged out. The end mark never ages out.
  */
 export const page: Script = script(`
 ${clock}${onMaster}${findRecord}
@@ -70,9 +77,12 @@ return reply
 `);
 
 /**
- * KEYS: streams. ARGV: nonce, for each the ID that should be its newest entry's.
- * Replies nonce, time, 'checked', then the number (from 0) of each of which it is not, and of each that has a producer,
- * whose lease somebody must mind.
+ * Compares streams with what this process has read of them.
+ *
+ * KEYS: streams. ARGV: nonce, then for each stream the ID that its newest entry should have.
+ *
+ * Replies nonce, time, 'checked', then the index (from 0) of each stream whose newest entry has another ID, and of each
+ * that has a producer, because its lease must be watched.
  */
 export const check: Script = script(`
 ${clock}${onMaster}${findRecord}
@@ -87,9 +97,12 @@ return reply
 `);
 
 /**
- * KEYS: the stream. ARGV: nonce, IDs that have been read, the newest first.
- * Replies nonce, time, 'shared', the newest of them that is still there, or, where none is, '', and the place after the newest
- * entry that is older than all of them, or before the first that is there.
+ * Finds what is left of the entries that this process has read.
+ *
+ * KEYS: the stream. ARGV: nonce, then the IDs of entries that were read, the newest first.
+ *
+ * Replies nonce, time, 'shared', and the newest of the IDs that still exists. If none does, '' and where to go on: the
+ * ID of the newest entry that is older than all of them, or the predecessor of the stream's first entry.
  */
 export const shared: Script = script(`
 ${clock}${onMaster}

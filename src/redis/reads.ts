@@ -5,8 +5,8 @@ import { ask, type Answer, type Question } from "./question.js";
 import { slotOf } from "./slot.js";
 
 /**
- * Runs the scripts whose replies may be large, on connections of the broker's own, one for each master: a slow page never
- * delays a `publish`.
+ * Runs the scripts whose replies may be large. They have connections of their own, one for each master, so that a slow
+ * page never delays a `publish`.
  */
 export class Reads {
   readonly #redis: Redis;
@@ -60,7 +60,7 @@ export class Reads {
       const forget = (): void => {
         if (this.#connections.get(address) === opening) this.#connections.delete(address);
       };
-      // An event may be so large that its reply takes longer than the timeout: each try waits twice as long.
+      // An event may be so large that its reply takes longer than the timeout, so each try waits twice as long.
       const patience = Math.min(this.#timeout * 2 ** this.#silences, 2 ** 31 - 1);
       opening = OwnConnection.open(master, this.#timeout, patience, { onMessage() {}, onClose: forget });
       this.#connections.set(address, opening);

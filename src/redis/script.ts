@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 
-/** What must happen at once runs in Redis. */
+/** Lua code that Redis runs as one step. */
 export interface Script {
   readonly text: string;
   readonly sha: string;
@@ -11,8 +11,8 @@ export function script(text: string): Script {
 }
 
 /**
- * Each script's first argument is the question's nonce, and so is the first thing it replies. Then comes the server's
- * time. What Redis refuses inside a script is replied as text, so that it carries the nonce, too.
+ * Each script's first argument is the question's nonce, and its reply begins with the nonce and the server's time. When
+ * Redis refuses a command inside a script, the script replies with the error's text, so that this has the nonce too.
  */
 export const clock: string = `
 local nonce = ARGV[1]
@@ -23,8 +23,8 @@ local function cutoff(maxAge) return string.format('%.0f', math.max(0, now - max
 `;
 
 /**
- * A replica replies what it has, which may be less than the master: taken for the truth, that would be a loss. It refuses
- * a command that writes even where nothing is to be done.
+ * A replica may have less than its master, and believing it would look like a loss. It refuses any command that writes,
+ * even one that changes nothing, such as this.
  */
 export const onMaster: string = `
 local refusal = redis.pcall('XTRIM', KEYS[1], 'MAXLEN', '~', '9007199254740991')
@@ -32,8 +32,8 @@ if type(refusal) == 'table' and refusal.err and string.find(refusal.err, 'READON
 `;
 
 /**
- * Where the newest entry is none of a broker's, the stream is somebody else's. So is one that is empty and never expires,
- * such as a consumer group makes.
+ * A stream whose newest entry was not written by a broker belongs to somebody else. So does an empty one that never
+ * expires, as an application's consumer group makes.
  */
 export const newestOfOurs: string = `
 local key = KEYS[1]
@@ -46,12 +46,12 @@ else isForeign = redis.call('EXISTS', key) == 1 and redis.call('PTTL', key) == -
 if isForeign then return { nonce, clock, 'foreign' } end
 `;
 
-/** So many bytes of fields are in a message at most; a longer event is read from the stream. */
+/** The most bytes of fields that go in a message; a longer event is read from the stream. */
 const longestMessage = 16_384;
 
 /**
- * Adds an entry, and rings. Returns its ID, or Redis' refusal. An ID is never older than the one before, wherever the clock
- * goes. `by` tells the call that added the entry from all others.
+ * Adds an entry and publishes it. Returns its ID, or Redis' error. An ID is never older than the one before, even if
+ * the clock steps back. `by` identifies the call that added the entry.
  */
 export const adding: string = `
 local keep, firstCount, database, ring = tonumber(ARGV[2]), tonumber(ARGV[5]), ARGV[6], ARGV[7]
@@ -87,9 +87,9 @@ end
 `;
 
 /**
- * What is known of the channel's producer, as a consumer group of the stream: so it has the stream's slot, its permissions
- * and its life. Its name is the state, the lease and the token; its position is until when the lease lasts, and the number
- * of the producer's last event.
+ * The record of the channel's producer is a consumer group of the stream, so that it shares the stream's slot,
+ * permissions and expiry. The group's name consists of the state, the lease and the token. Its last delivered ID
+ * consists of the time at which the lease ends and the number of the producer's last event.
  */
 export const findRecord: string = `
 local function recordOf(key)
@@ -100,13 +100,14 @@ local function recordOf(key)
     local state, lease, token = string.match(info.name, '^(%a+):(%d+):(.+)$')
     local ends, number = string.match(info['last-delivered-id'], '(%d+)-(%d+)')
     if state then
-      return { name = info.name, state = state, lease = lease, token = token, ends = tonumber(ends), number = tonumber(number) }
+      ends, number = tonumber(ends), tonumber(number)
+      return { name = info.name, state = state, lease = lease, token = token, ends = ends, number = number }
     end
   end
 end
 `;
 
-/** A producer whose lease is over is lost, whoever comes next: in the same step they write it down. */
+/** A producer whose lease has run out is lost: the next call, whatever it is, records that first. */
 export const leasing: string = `
 ${findRecord}
 local record = recordOf(key)

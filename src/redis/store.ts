@@ -18,7 +18,7 @@ export interface Page {
   readonly hasMore: boolean;
   /** The ID of the newest entry of all. */
   readonly newest: string;
-  /** For how many milliseconds the lease of the channel's producer still lasts. */
+  /** For how many milliseconds the lease of the channel's producer still lasts, if it has one. */
   readonly lease: number | undefined;
   readonly now: number;
 }
@@ -54,7 +54,9 @@ export class Store {
     };
   }
 
-  /** Which of the streams (by their index) have another newest entry than `last`, or a producer whose lease must be minded. */
+  /**
+   * The indexes of the streams whose newest entry is not `last`, or whose producer has a lease that must be watched.
+   */
   async check(
     streams: readonly { readonly key: string; readonly last: string }[],
   ): Promise<[now: number, Set<number>]> {
@@ -76,8 +78,8 @@ export class Store {
   }
 
   /**
-   * Where to go on in a stream that has lost entries: after the newest of those `ids` (the newest first) that it still has,
-   * or, where it has none, at `resume`.
+   * Where to go on in a stream that has lost entries: after the newest of the `ids` that it still has, or, if it has
+   * none of them, at `resume`. The newest of the `ids` comes first.
    */
   async shared(
     key: string,

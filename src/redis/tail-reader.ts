@@ -5,7 +5,7 @@ import { foreignKey, isFinal } from "./failure.js";
 import type { Page, Store } from "./store.js";
 import type { Tail } from "./tail.js";
 
-/** How much runs at once: reads of one stream, checks of many, and the streams that one check names. */
+/** How many reads and how many checks run at once, and how many streams one check names. */
 const width = { reads: 8, checks: 4, streams: 128 };
 
 /** The owner of the tails. */
@@ -64,7 +64,7 @@ export class TailReader {
     return true;
   }
 
-  /** A failure that would repeat itself ends the subscriptions; any other is tried again. */
+  /** Ends the subscriptions after a failure that would repeat itself; after any other, tries again. */
   async #attempt(tails: readonly Tail[], work: () => Promise<void>): Promise<void> {
     try {
       await work();

@@ -15,8 +15,8 @@ export interface Loss {
 }
 
 /**
- * The newest part of a channel: a log of at most `maxEvents`, shared by all subscriptions of this process. A cursor that has
- * fallen behind it reads pages from Redis. It lives as long as the channel has a subscription here.
+ * The newest part of a channel: a log of at most `maxEvents`, shared by all subscriptions of this process. A cursor
+ * that has fallen behind it reads pages from Redis. The tail lives as long as the channel has a subscription here.
  */
 export class Tail {
   readonly key: string;
@@ -30,7 +30,7 @@ export class Tail {
   /** How many entries have left the log, so that cursors can count on. */
   base = 0;
   subscriptions = 0;
-  /** "joining" until it has been compared with the stream once: until then, older events may still arrive. */
+  /** "joining" until it has been compared with the stream once. Until then, older events may still arrive. */
   state: "joining" | "following" = "joining";
   /** What made the channel unreadable. */
   error: Error | undefined;
@@ -150,8 +150,8 @@ export class Tail {
   }
 
   /**
-   * A page of the entries that Redis holds after an ID, read once for all cursors that ask at the same time. While Redis is
-   * away, they wait.
+   * A page of the entries that Redis holds after an ID, read once for all cursors that ask at the same time. While
+   * Redis is away, they wait.
    */
   page(id: string): Promise<Page> {
     let page = this.#pages.get(id);

@@ -1,12 +1,14 @@
 import { adding, clock, leasing, newestOfOurs, type Script, script } from "./script.js";
 
 /**
- * A client may send a call again after it lost its connection, though Redis has carried it out: ioredis does. What that has
- * stored is among the entries that came since. The search has an end, so that a busy channel does not stop Redis.
+ * After a lost connection, a client may send a call again that Redis has already carried out, as ioredis does. The
+ * entries that the first call stored are among those that are newer than the call. The search stops after 1,000
+ * entries, so that a busy channel does not hold up Redis.
  */
 const findRepeated = `
 local since, found, newest = ARGV[9], {}, '+'
-local isSearching = last and last[1] ~= since
+local function timeOf(id) return tonumber(string.match(id, '^%d+')) end
+local isSearching = last and last[1] ~= since and timeOf(last[1]) >= timeOf(since)
 for _ = 1, 10 do
   if not isSearching then break end
   local entries = redis.call('XREVRANGE', key, newest, '(' .. since, 'COUNT', 100)
@@ -18,17 +20,22 @@ for _ = 1, 10 do
   newest = '(' .. entries[#entries][1]
 end
 if #found > 0 then
-  if #found < tonumber(ARGV[10]) then return { nonce, clock, 'error', 'the client sent the call twice, and not all of it is stored' } end
+  if #found < tonumber(ARGV[10]) then
+    return { nonce, clock, 'error', 'the client sent the call twice, and not all of it is stored' }
+  end
   return { nonce, clock, 'stored', '', unpack(found) }
 end
 `;
 
 /**
- * KEYS: the stream. ARGV: nonce, how many entries to keep, maximum age, time to live, the channel's first count, the
- * database, the command that rings, '1' to check first that this user may ring, an ID that is older than this call, how
- * many events; then each event: how many arguments, and those. The end mark is the field 'end'.
+ * Adds events.
  *
- * Replies nonce, time, 'stored', what the bell's refusal was or '', then for each event its ID, 'ENDED', 'PRODUCED' or Redis' refusal.
+ * KEYS: the stream. ARGV: nonce, how many entries to keep, maximum age, time to live, the channel's first count, the
+ * database, the command that publishes messages, '1' to check first that this user may use it, an ID older than this
+ * call, how many events; then for each event the number of its arguments, and those. The end mark is the field 'end'.
+ *
+ * Replies nonce, time, 'stored', the error of publishing the messages or '', then for each event its ID, 'ENDED',
+ * 'PRODUCED' or Redis' error.
  */
 export const append: Script = script(`
 ${clock}${newestOfOurs}${adding}${leasing}
@@ -56,10 +63,12 @@ return results
 `);
 
 /**
- * KEYS: the stream. ARGV: as \`append\`, but for the last ones: what is to be done, the producer's token, a number (how long
- * the lease is, or which event it is), and an event's fields.
+ * Does what a producer asks for.
  *
- * Replies nonce, time, 'produced', the verdict, and, while there is a producer, for how many milliseconds its lease still lasts.
+ * KEYS: the stream. ARGV: the first seven as for `append`, then the verb, the producer's token, a number (the length of
+ * the lease, or the number of the event), and an event's fields.
+ *
+ * Replies nonce, time, 'produced', the verdict, and for how many milliseconds the lease of a live producer still lasts.
  */
 export const produce: Script = script(`
 ${clock}${newestOfOurs}${adding}${leasing}

@@ -68,9 +68,10 @@ export abstract class Feed<T> implements AsyncIterableIterator<T, undefined>, Wa
 
   next(): Promise<IteratorResult<T, undefined>> {
     return new Promise((resolve, reject) => {
+      const isFirst = this.#calls === undefined;
       const calls = (this.#calls ??= []);
       // Earlier calls that still wait have found nothing: this one would not either.
-      if (calls.push({ resolve, reject }) === 1) this.#serve(calls);
+      if (calls.push({ resolve, reject }) === 1) this.#serve(calls, isFirst);
     });
   }
 
@@ -82,10 +83,12 @@ export abstract class Feed<T> implements AsyncIterableIterator<T, undefined>, Wa
   /**
    * Answers the waiting calls of `next`, as far as there are items for them and the turn allows: a loop that publishes to
    * the channel that it reads always finds another event, and would otherwise keep the event loop for ever.
+   *
+   * The first answer does not wait for a turn: where nothing is left, the response must know it before its head goes out.
    */
-  #serve(calls: Call<T>[]): void {
-    while (calls.length > 0) {
-      if (isTurnSpent()) return whenTurnComes(() => this.#serve(calls));
+  #serve(calls: Call<T>[], isFirst = false): void {
+    for (; calls.length > 0; isFirst = false) {
+      if (!isFirst && isTurnSpent()) return whenTurnComes(() => this.#serve(calls));
       try {
         const result = this.read();
         if (result === undefined) {

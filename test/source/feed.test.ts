@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { isTurnSpent } from "../../src/runtime/turn.js";
 import { Feed } from "../../src/source/feed.js";
 
 /** Numbers that are put in by hand. */
@@ -52,6 +53,22 @@ describe("a feed", () => {
     feed.wake();
     await expect(first).rejects.toThrow("no more");
     expect((await second).done).toBe(true);
+  });
+
+  it("gives its first answer at once, and the next one when the process has had a turn", async () => {
+    const feed = new Numbers();
+    feed.put(1, 2);
+    isTurnSpent();
+    for (const until = performance.now() + 10; performance.now() < until;);
+    expect(isTurnSpent()).toBe(true);
+    const answers: unknown[] = [];
+    const both = Promise.all([feed.next().then((answer) => answers.push(answer)), feed.next()]);
+    let hasTurned = false;
+    setImmediate(() => (hasTurned = true));
+    await new Promise((resolve) => process.nextTick(resolve));
+    expect(answers).toEqual([{ done: false, value: 1 }]);
+    expect((await both)[1]).toEqual({ done: false, value: 2 });
+    expect(hasTurned).toBe(true);
   });
 
   it("calls who waits once, and holds nobody after that", () => {

@@ -72,6 +72,18 @@ export function eventSource<Params = Record<string, string>, Item = unknown>(
   source: EventStreamSource<Item, Params>,
   options: WithToEvent<Item>,
 ): EventSourceHandler<Params>;
+/**
+ * A subscription, or a few events in its place: `(req, stream) => broker.subscribe(…).catch(() => [{ retry: 5_000 }])`.
+ */
+export function eventSource<Params = Record<string, string>, Item = EventStreamItem, Fallback = EventStreamItem>(
+  source: (
+    req: Request<Params>,
+    stream: EventStream,
+  ) => PromiseLike<
+    AsyncIterable<Item & StreamableItem<Item>> | readonly (Fallback & StreamableItem<Fallback>)[] | null
+  >,
+  options?: EventSourceOptions<Item | Fallback>,
+): EventSourceHandler<Params>;
 export function eventSource<Params = Record<string, string>, Item = EventStreamItem>(
   source: Source<Item, Params, StreamableItem<Item>>,
   options?: EventSourceOptions<Item>,

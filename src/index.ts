@@ -2,13 +2,15 @@ export type {
   Broker,
   HistoryOptions,
   ProduceOptions,
+  Producer,
   Production,
+  ProductionOutcome,
   PublishedEvent,
   SubscribeOptions,
 } from "./broker/broker.js";
 export { memoryBroker, type MemoryBrokerOptions } from "./memory/memory-broker.js";
 export { EventStreamError, type EventStreamErrorCode } from "./errors.js";
-export { eventSource, type EventStreamSource } from "./event-source.js";
+export { eventSource, type EventSourceHandler, type EventStreamSource } from "./event-source.js";
 export type { EventStream } from "./source/event-stream.js";
 export { encodeEvent, type EncodeOptions } from "./format/encode.js";
 export type { EventStreamItem, ServerSentEvent } from "./format/event.js";

@@ -1,10 +1,11 @@
 // The AI SDK (`useChat`, DefaultChatTransport): an answer that survives a reload, a second tab, and its process.
 //
-//     curl -N http://localhost:3000/api/chat --json '{ "id": "7", "messages": [{ "role": "user", "parts": [{ "type": "text", "text": "Why is the sky blue?" }] }] }'
+//     curl -N http://localhost:3000/api/chat --json '{ "id": "7", "messages": [{ "id": "1", "role": "user", "parts": [{ "type": "text", "text": "Why is the sky blue?" }] }] }'
 //     curl -N http://localhost:3000/api/chat/7/stream
 //     curl -X DELETE http://localhost:3000/api/chat/7
 //
 // In the page: const chat = useChat({ id: "7", resume: true, transport: new DefaultChatTransport({ api: "/api/chat" }) });
+import { randomUUID } from "node:crypto";
 import type { AddressInfo } from "node:net";
 import type { UIMessage, UIMessageChunk } from "ai";
 import express from "express";
@@ -47,13 +48,11 @@ async function* answerFromStart(channel: string, signal: AbortSignal) {
 const headers = { "x-vercel-ai-ui-message-stream": "v1" };
 
 app.post("/api/chat", express.json(), async (req, res, next) => {
-  const { id, messages } = req.body as { id: string; messages: UIMessage[] };
-  const channel = `chat:${id}:${messages.length}`;
-  const prompt =
-    messages
-      .at(-1)
-      ?.parts.map((part) => (part.type === "text" ? part.text : ""))
-      .join("") ?? "";
+  const { id, messages, trigger } = req.body as { id: string; messages: UIMessage[]; trigger?: string };
+  const question = messages.at(-1);
+  // One answer for each message of the user's, however often it is sent; `regenerate()` asks for another one.
+  const channel = `chat:${id}:${question?.id}${trigger === "regenerate-message" ? `:${randomUUID()}` : ""}`;
+  const prompt = question?.parts.map((part) => (part.type === "text" ? part.text : "")).join("") ?? "";
   const run = await broker.produce(channel, ({ signal }) => chunks(channel, prompt, signal), { lease });
   if (run !== undefined) {
     active.set(id, channel);

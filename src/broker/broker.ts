@@ -62,7 +62,7 @@ export interface Producer {
 }
 
 /** How a production ended: its source did, `stop` or `close` ended it, or its lease ran out before it could be renewed. */
-export type Outcome = "completed" | "stopped" | "lost";
+export type ProductionOutcome = "completed" | "stopped" | "lost";
 
 /** A channel that is being filled by this process. */
 export interface Production {
@@ -70,7 +70,7 @@ export interface Production {
    * How it ended. Rejects, with the error, only where the source failed or an item was refused; if nobody looks, that is
    * no unhandled rejection.
    */
-  readonly done: Promise<Outcome>;
+  readonly done: Promise<ProductionOutcome>;
 }
 
 /** How a channel is produced. */

@@ -4,7 +4,7 @@ import { announce } from "../runtime/diagnostics.js";
 import { isTurnSpent, nextTurn } from "../runtime/turn.js";
 import type { Feed } from "../source/feed.js";
 import { isLast, isThenable, readSource, type SourceReader } from "../source/readers.js";
-import type { Outcome, Producer } from "./broker.js";
+import type { ProductionOutcome, Producer } from "./broker.js";
 import type { ProduceSettings } from "./checks.js";
 import { Lease } from "./lease.js";
 import type { ProducerStore, Verdict } from "./producer-store.js";
@@ -24,7 +24,7 @@ interface Failure {
  *                               '---------------- stopped, lost -------------'-----------------------^
  */
 export class ChannelProducer {
-  readonly done: Promise<Outcome>;
+  readonly done: Promise<ProductionOutcome>;
   readonly #store: ProducerStore;
   readonly #channel: string;
   readonly #token: string = randomUUID();
@@ -36,7 +36,7 @@ export class ChannelProducer {
   /** Set while the source can be released: not before it is read, nor after it has ended by itself. */
   #reader: SourceReader | Feed<unknown> | undefined;
   #releaseWatch: (() => void) | undefined;
-  #resolve!: (outcome: Outcome) => void;
+  #resolve!: (outcome: ProductionOutcome) => void;
   #reject!: (error: unknown) => void;
 
   constructor(store: ProducerStore, channel: string, settings: ProduceSettings) {
@@ -53,7 +53,8 @@ export class ChannelProducer {
   }
 
   /**
-   * @returns whether this is the channel's producer now. The answer is exact: a claim whose reply was lost is asked again.
+   * @returns whether this is the channel's producer now. The answer is exact: a claim whose reply was lost is asked
+   *   again.
    * @throws {EventStreamError} `ERR_BROKER_UNAVAILABLE` when the store has not answered for one lease, or at once if
    *   asking again cannot help
    */
@@ -78,7 +79,7 @@ export class ChannelProducer {
   }
 
   async #produce(source: (producer: Producer) => unknown): Promise<void> {
-    const reader = readSource(await source({ signal: this.#controller.signal }));
+    const reader = readSource(await source({ signal: this.#controller.signal }), "an async iterable or an iterable");
     // The producer may have been stopped while the function's promise was pending.
     if (this.#state !== "producing") return void reader.return();
     this.#reader = reader;
@@ -126,7 +127,7 @@ export class ChannelProducer {
     }
   }
 
-  async #end(outcome: Outcome | Failure, last?: EventParts): Promise<void> {
+  async #end(outcome: ProductionOutcome | Failure, last?: EventParts): Promise<void> {
     this.#state = "ending";
     try {
       const verdict = await this.#ask(() => this.#store.end(this.#channel, this.#token, last));
@@ -137,7 +138,10 @@ export class ChannelProducer {
     }
   }
 
-  /** Ends the channel in order because the broker closes. It asks the store only once; the store has a timeout of its own. */
+  /**
+   * Ends the channel in order because the broker closes. It asks the store only once; the store has a timeout of its
+   * own.
+   */
   async close(): Promise<void> {
     if (this.#state !== "producing") return;
     this.#state = "ending";
@@ -200,7 +204,7 @@ export class ChannelProducer {
     this.#store.end(this.#channel, this.#token, lostEvent).catch(() => {});
   }
 
-  #settle(outcome: Outcome | Failure): void {
+  #settle(outcome: ProductionOutcome | Failure): void {
     if (this.#state === "settled") return;
     this.#state = "settled";
     this.#lease.release();

@@ -23,7 +23,7 @@ export interface EventParts {
  * @throws {EventStreamError} the codes of `encodeEvent`, and `ERR_INVALID_FIELD` for an event that brings its own `id`
  */
 export function encodeForPublishing(item: unknown): EventParts {
-  if (typeof item !== "object" || item === null) {
+  if (typeof item !== "object" || item === null || Array.isArray(item)) {
     throw new EventStreamError("ERR_INVALID_ITEM", `${show(item)} cannot be published; write { data: … }.`);
   }
   const { comment, id, event, data, retry } = fieldsOf(item);

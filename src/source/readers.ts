@@ -61,20 +61,22 @@ export function isReadable(value: unknown): value is object {
   );
 }
 
+const iterableOrNull = "an async iterable (a generator, a stream, …), an iterable, or null for nothing";
+
 /** The iterators and streams that have been read: a second reader would get only the rest. */
 const consumed = new WeakSet<object>();
 
 /**
  * Begins to read `source`.
  *
- * @throws {EventStreamError} `ERR_INVALID_SOURCE`, or `ERR_SOURCE_CONSUMED` for a one-shot iterator that was read before
+ * @param must ends the sentence "it must be …" of the error
+ *
+ * @throws {EventStreamError} `ERR_INVALID_SOURCE`, or `ERR_SOURCE_CONSUMED` for a one-shot iterator that was read
+ *   before
  */
-export function readSource(source: unknown): SourceReader | Feed<unknown> {
+export function readSource(source: unknown, must: string = iterableOrNull): SourceReader | Feed<unknown> {
   if (!isReadable(source)) {
-    throw new EventStreamError(
-      "ERR_INVALID_SOURCE",
-      `The source is ${show(source)}; it must be an async iterable (a generator, a stream, …), an iterable, or null for nothing.`,
-    );
+    throw new EventStreamError("ERR_INVALID_SOURCE", `The source is ${show(source)}; it must be ${must}.`);
   }
   if (source instanceof Feed) return claim(source);
   if (isWebStream(source)) return new WebStreamReader(claim(source));
@@ -93,7 +95,8 @@ function claim<T extends object>(iterator: T): T {
   if (consumed.has(iterator)) {
     throw new EventStreamError(
       "ERR_SOURCE_CONSUMED",
-      `The source is a one-shot iterator (${show(iterator)}) that another request has read; pass a function that makes a new one for each request: eventSource(() => …).`,
+      `The source is a one-shot iterator (${show(iterator)}) that another request has read; ` +
+        "pass a function that makes a new one for each request: eventSource(() => …).",
     );
   }
   consumed.add(iterator);

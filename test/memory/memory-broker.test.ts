@@ -119,3 +119,17 @@ describe("memoryBroker: types", () => {
     }
   });
 });
+
+describe("memoryBroker: what its refusals recommend", () => {
+  it("is no toEvent for a published array: there is none", async () => {
+    const broker = await openMemory();
+    const refused = broker.publish("a", [1] as object);
+    await expect(refused).rejects.toThrow("an array of 1 cannot be published; write { data: … }.");
+  });
+
+  it("is no null for a producer's source: it must be iterated", async () => {
+    const broker = await openMemory();
+    const run = await broker.produce("a", () => null as never);
+    await expect(run?.done).rejects.toThrow(/^The source is null; .* or an iterable\.$/);
+  });
+});

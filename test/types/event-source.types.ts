@@ -372,3 +372,16 @@ void postgres.publish("prices", { data: 1 }, { client }).then((nothing: void) =>
 void postgres.publish("prices", row);
 // @ts-expect-error a row is no event in a transaction either
 void postgres.publish("prices", row, { client });
+
+// ---- a subscription with something in its place ----
+
+interface Message extends ServerSentEvent {
+  readonly event: "message";
+  readonly data: { readonly text: string };
+}
+const messages = memoryBroker<Message>();
+
+eventSource((_req, stream) => messages.subscribe("a", stream).catch(() => [{ retry: 5_000 }]));
+eventSource((_req, stream) => messages.subscribe("a", stream).catch(() => null));
+// @ts-expect-error a row is no event
+eventSource((_req, stream) => messages.subscribe("a", stream).catch(() => [{ title: "x" }]));

@@ -33,7 +33,8 @@ export interface SubscribeOptions {
   /** Ends the subscription when it aborts. */
   readonly signal?: AbortSignal | undefined;
   /**
-   * What the subscriber gets where events are missing; `undefined` as the result: nothing.
+   * Called if events are missing; returns the event that the subscriber gets, or `undefined` for none. An error that it
+   * throws ends the subscription.
    *
    * @default () => ({ event: "gap", data: { lastEventId } })
    */
@@ -61,14 +62,14 @@ export interface Producer {
   readonly signal: AbortSignal;
 }
 
-/** How a production ended: its source did, `stop` or `close` ended it, or its lease ran out before it could be renewed. */
+/** How a production ended: its source ended, `stop` or `close` ended it, or its lease ran out before it was renewed. */
 export type ProductionOutcome = "completed" | "stopped" | "lost";
 
 /** A channel that is being filled by this process. */
 export interface Production {
   /**
-   * How it ended. Rejects, with the error, only where the source failed or an item was refused; if nobody looks, that is
-   * no unhandled rejection.
+   * How it ended. Rejects, with the error, only if the source failed or an item was refused. A rejection that nobody
+   * handles is ignored.
    */
   readonly done: Promise<ProductionOutcome>;
 }
@@ -76,16 +77,16 @@ export interface Production {
 /** How a channel is produced. */
 export interface ProduceOptions<E extends ServerSentEvent = ServerSentEvent> {
   /**
-   * For how many milliseconds the channel stays this producer's without a sign of life, at least 1000. A process that
-   * stands still for longer, or cannot reach the store, has lost it; subscribers hear of a process that has died within this
-   * time plus two seconds. In memory nothing runs out.
+   * Milliseconds for which the channel stays this producer's without a sign of life, at least 1000. A process that
+   * stands still or cannot reach the store for longer has lost the channel. If a process dies, its subscribers are told
+   * within this time plus two seconds. In memory, no lease runs out.
    *
    * @default 15_000
    */
   readonly lease?: number | undefined;
   /**
-   * What subscribers are told where the source fails: an event, `null` for none, or `undefined` for the default, which
-   * they also get where this function throws or its event is refused. It is not awaited.
+   * Called if the source fails; returns the event that subscribers get, `null` for none, or `undefined` for the
+   * default. They also get the default if this function throws or its event is refused. It is not awaited.
    *
    * @default () => ({ event: "failed", data: "" })
    */
@@ -99,13 +100,13 @@ export interface ProduceOptions<E extends ServerSentEvent = ServerSentEvent> {
  * **Order.** The events of a channel have one order, that in which `publish` stored them, and each
  * subscription sees it. Between channels there is none.
  *
- * **Nothing is lost in silence, nothing comes twice.** A subscription yields each event after its
- * position exactly once. Where the next one has left the log (an unknown ID, an ID from before a
- * restart, a subscriber that is too slow) it first yields a `gap`, then everything that is still held.
+ * **Nothing is lost in silence, nothing comes twice.** A subscription yields each event after its position exactly
+ * once. If the next one has left the log (an unknown ID, an ID from before a restart, a subscriber that is too slow),
+ * it first yields a `gap`, then everything that is still held.
  *
- * **Memory.** A slow subscriber has no queue; it is a cursor that lags. A channel that nobody waits for is
- * forgotten, the mark of its end too, soon after its last event has aged out; a client that comes back later gets a `gap`.
- * A channel that never had an event costs nothing once its subscriptions have ended.
+ * **Memory.** A slow subscriber has no queue; it is a cursor that lags. A channel that nobody waits for is forgotten
+ * soon after its last event has aged out, and so is the mark of its end; a client that comes back later gets a `gap`. A
+ * channel that never had an event costs nothing once its subscriptions have ended.
  *
  * **Names.** A channel's name is a well-formed string of 1 to 512 UTF-16 units. Any other is refused with
  * `ERR_INVALID_CHANNEL`, whose `status` is 400, because names often come from URLs.
@@ -119,14 +120,14 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
    * @returns its id, once it is stored: from then on every subscription that began before gets it
    * @throws {EventStreamError} (as a rejection, the log unchanged) `ERR_INVALID_FIELD` for an event that brings its
    *   own `id`; the codes of `encodeEvent` for one that cannot be sent; `ERR_CHANNEL_ENDED`; `ERR_BROKER_CLOSED`;
-   *   `ERR_BROKER_UNAVAILABLE` where the store does not answer: the event may be stored all the same
+   *   `ERR_BROKER_UNAVAILABLE` if the store does not answer: the event may have been stored all the same
    */
   publish<T extends E>(channel: string, event: (T | E) & PublishableEvent<T>): Promise<string>;
 
   /**
    * Publishes everything that `source` yields, each when the one before is stored, then ends the channel.
-   * Where the source fails, or an event is refused, it rejects and does not end the channel: publish
-   * what the subscribers should know, and `end` it.
+   * If the source fails or an event is refused, it rejects and does not end the channel: publish what the subscribers
+   * should know, and `end` it.
    */
   publishAll<T extends E>(channel: string, source: PublishableEvents<T>): Promise<void>;
 
@@ -156,17 +157,17 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
   ): Promise<AsyncIterable<PublishedEvent<E>>>;
 
   /**
-   * Fills a channel from a source that is to run once, in whatever process asks first: an LLM's answer, an export. Those
-   * who subscribe with `from: "start"` get all of it, whenever they come, from any process.
+   * Fills a channel from a source that must run only once, in the process that asks first: an LLM's answer, an export.
+   * Subscribers with `from: "start"` get all of it, at any time and in any process.
    *
-   * `source` is called when the channel is claimed. Each item is published when the one before is stored; then the channel
-   * ends. Where the source fails, the subscribers get the event of `onError` and the end. Where its process dies, they get
-   * `{ event: "lost", data: "" }` and the end within `lease` plus two seconds. An application's own events should be
-   * called neither `lost` nor `failed`.
+   * `source` is called when the channel has been claimed. Each item is published when the one before is stored; after
+   * the last one the channel ends. If the source fails, subscribers get the event of `onError` and the end. If its
+   * process dies, they get `{ event: "lost", data: "" }` and the end within `lease` plus two seconds. Do not call an
+   * event of your own `lost` or `failed`.
    *
-   * While there is a producer, `publish` works for everybody; `end` and `publishAll` reject with `ERR_CHANNEL_PRODUCED`.
+   * While the channel has a producer, `publish` still works; `end` and `publishAll` reject with `ERR_CHANNEL_PRODUCED`.
    *
-   * @returns `undefined` where somebody else is, or was, the channel's producer, or the channel has ended: subscribe to it
+   * @returns `undefined` if the channel has, or had, another producer, or has ended: only subscribe to it then
    * @throws {EventStreamError} (as a rejection) `ERR_INVALID_CHANNEL`, `ERR_INVALID_SOURCE`, `ERR_INVALID_OPTION`,
    *   `ERR_BROKER_CLOSED`, `ERR_BROKER_UNAVAILABLE`
    */
@@ -177,10 +178,10 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
   ): Promise<Production | undefined>;
 
   /**
-   * Ends a channel that is being produced, in whatever process: the producer's signal aborts within a second, and
-   * nothing that it yields later is published.
+   * Ends a channel that is being produced, in this process or another: the producer's signal aborts within a second,
+   * and nothing that it yields later is published.
    *
-   * @returns `true` if a producer was told; `false` if there is none, or it is over, or its lease has run out
+   * @returns whether a producer was stopped: `false` if there is none, if it has ended, or if its lease has run out
    */
   stop(channel: string): Promise<boolean>;
 

@@ -163,7 +163,8 @@ export function checkProducerSource(source: unknown): void {
   if (typeof source === "function") return;
   throw new EventStreamError(
     "ERR_INVALID_SOURCE",
-    `The source is ${show(source)}; produce needs a function that returns an iterable, for it is called only if the channel has no producer yet.`,
+    `The source is ${show(source)}; produce needs a function that returns an iterable, ` +
+      "for it is called only if the channel has no producer yet.",
   );
 }
 

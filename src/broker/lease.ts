@@ -2,8 +2,8 @@ import type { EventStreamError } from "../errors.js";
 import { backOff } from "../runtime/backoff.js";
 
 /**
- * How long a producer may believe that the channel is its own: by the clock of its process, and counted from before each
- * question that it asked the store, so that it never outlasts the lease in the store.
+ * How long a producer may assume that it holds the channel, by the clock of its process. The time counts from before
+ * each question to the store, so it never outlasts the lease in the store.
  */
 export class Lease {
   readonly #duration: number;

@@ -2,30 +2,30 @@ import type { EventStreamError } from "../errors.js";
 import type { EventParts } from "./published-event.js";
 
 /**
- * What the store says to a producer: `"held"`, its token was good, and what it asked for is done; `"stopped"`, somebody
- * has called `stop`; `"lost"`, its lease has run out, or the store knows nothing of it any more. The last two are final.
+ * What the store answers a producer. `"held"`: its token is valid, and its request has been carried out; `"stopped"`:
+ * `stop` was called; `"lost"`: its lease has run out, or the store has forgotten it. The last two are final.
  */
 export type Verdict = "held" | "stopped" | "lost";
 
 /**
- * What a store brings so that `produce` and `stop` work on it; all the rest is in `ChannelProducer`.
+ * What a store implements for `produce` and `stop`; everything else is in `ChannelProducer`.
  *
  * For each channel that was ever claimed the store keeps, as long as the channel, a record: the producer's token, the
- * number of its last event, until when its lease lasts (by the store's clock), and how it ended. Each call is one step in
- * the store. Calls for one channel are carried out in the order in which they are made.
+ * number of its last event, until when its lease lasts (by the store's clock), and how it ended. Each call is one step
+ * in the store. Calls for one channel are carried out in the order in which they are made.
  *
- * Whichever call finds that the lease has run out makes the producer lost, in the same step: it appends
- * `{ event: "lost", data: "" }` and the mark of the end. So does subscribing, and whatever watches the channels that this
- * process has subscriptions to: they must have the two within two seconds of the end of the lease.
+ * Whichever call finds that the lease has run out makes the producer lost, in the same step: it appends `{ event:
+ * "lost", data: "" }` and the mark of the end. So does subscribing, and whatever watches the channels that this process
+ * has subscriptions to: they must have the two within two seconds of the end of the lease.
  *
- * A rejection with `ERR_BROKER_UNAVAILABLE` means that nobody knows whether it was done: the call is made again, with the
- * same arguments, and must then have the same outcome as if it had been made once. Any other rejection is final.
+ * After a rejection with `ERR_BROKER_UNAVAILABLE`, nobody knows whether the call was carried out. It is made again with
+ * the same arguments, and must then have the same outcome as if it had been made once. Any other rejection is final.
  */
 export interface ProducerStore {
-  /** `false` where the store lives and dies with its producers, as memory does: no lease is renewed, and none runs out. */
+  /** `false` if the store ends with its producers' process, as memory does: no lease is renewed, and none runs out. */
   readonly hasLeases: boolean;
 
-  /** Whether it is of no use to ask again: the schema or a permission is missing, and nothing was done. */
+  /** Whether asking again cannot help: the schema or a permission is missing, and nothing was done. */
   isFinal(error: EventStreamError): boolean;
 
   /**

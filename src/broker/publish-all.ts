@@ -20,7 +20,8 @@ export async function publishAll<E extends ServerSentEvent>(
   if (!isReadable(source)) {
     throw new EventStreamError(
       "ERR_INVALID_SOURCE",
-      `The source is ${show(source)}; publishAll needs an iterable or an async iterable of events (call a generator function, await a promise).`,
+      `The source is ${show(source)}; publishAll needs an iterable or an async iterable of events ` +
+        "(call a generator function, await a promise).",
     );
   }
   for await (const event of source as AsyncIterable<unknown> | Iterable<unknown>) {

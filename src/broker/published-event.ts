@@ -83,7 +83,10 @@ interface LazyData {
   value: unknown;
 }
 
-/** `data` is an accessor of the object's own: `{ ...event }` copies it, and a subscriber that never looks pays for no parsing. */
+/**
+ * `data` is an accessor of the object's own: `{ ...event }` copies it, and a subscriber that never looks pays for no
+ * parsing.
+ */
 const dataAccessor: PropertyDescriptor = {
   enumerable: true,
   get(this: StoredEvent) {

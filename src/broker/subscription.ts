@@ -16,7 +16,8 @@ export interface Cursor<Entry extends object> {
    *
    * - an entry: the next event. The same one again until `take`.
    * - `"gap"`: events are missing here. Once for each loss; the next call looks behind it.
-   * - `"loading"`: there may be an entry, but it is not in this process yet. Later entries of other channels wait for it.
+   * - `"loading"`: there may be an entry, but it is not in this process yet. Later entries of other channels wait for
+   *   it.
    * - `undefined`: there is no entry yet.
    * - `"end"`: the channel has ended, and nothing is left in it. Final.
    *

@@ -39,7 +39,10 @@ export type PublishableEvent<E> = EventOnly<E, "put your payload in data"> & {
   readonly id?: "The broker gives the ids: leave id out" | undefined;
 };
 
-/** The same for events that come one by one. A generator that is declared to yield any event is let pass: it is checked at run time. */
+/**
+ * The same for events that come one by one. A generator that is declared to yield any event is let pass: it is checked
+ * at run time.
+ */
 export type PublishableEvents<E> =
   | (AsyncIterable<E> & AsyncIterable<ServerSentEvent extends E ? E : PublishableEvent<E>>)
   | (Iterable<E> & Iterable<ServerSentEvent extends E ? E : PublishableEvent<E>>);

@@ -61,8 +61,8 @@ export function encode(item: unknown, lineEnding: LineEnding, serialize: Seriali
 }
 
 /**
- * Most events are plain objects with an `event`, an `id` and `data`. A busy server encodes hundreds of thousands of them a
- * second, so every check and every concatenation counts.
+ * Most events are plain objects with an `event`, an `id` and `data`. A busy server encodes hundreds of thousands of
+ * them a second, so every check and every concatenation counts.
  */
 function encodeObject(item: ServerSentEvent, lineEnding: LineEnding, serialize: Serialize): string {
   // A broker encodes an event once, with the default options, for all its subscribers.
@@ -80,7 +80,10 @@ function encodeObject(item: ServerSentEvent, lineEnding: LineEnding, serialize: 
   return frame + end;
 }
 
-/** The lines of recent event names. A stream has few names, and looking a line up is cheaper than checking and building it. */
+/**
+ * The lines of recent event names. A stream has few names, and looking a line up is cheaper than checking and building
+ * it.
+ */
 const eventLines = new Map<unknown, string>();
 
 function eventLine(event: unknown, lineEnding: LineEnding): string {

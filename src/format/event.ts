@@ -22,7 +22,10 @@ export interface ServerSentEvent {
   readonly id?: string | number | undefined;
   /** The reconnection time from here on: whole milliseconds, ≥ 0, that the browser waits after a loss. */
   readonly retry?: number | undefined;
-  /** Text that every client ignores, one comment for each of its lines: for keeping alive and for people who watch the wire. */
+  /**
+   * Text that every client ignores, one comment for each of its lines: for keeping alive and for people who watch the
+   * wire.
+   */
   readonly comment?: string | undefined;
 }
 

@@ -27,7 +27,8 @@ export function unknownField(item: object, key: string): EventStreamError {
 
 /** For an event without `data` and without any other field that could be sent alone. */
 export function nothingToSend(item: object, event: unknown): EventStreamError {
-  // "If the data buffer is an empty string, set the data buffer and the event type buffer to the empty string and return."
+  // "If the data buffer is an empty string, set the data buffer and the event type buffer to the empty string and
+  // return."
   if (event !== undefined) {
     return new EventStreamError(
       "ERR_INVALID_FIELD",

@@ -6,7 +6,7 @@ import { Subscription, type SubscriptionHost } from "../broker/subscription.js";
 import { LogCursor, type Logs, nowhere } from "./cursor.js";
 import { type Entry, Log } from "./log.js";
 
-/** How much longer than its events an idle channel lives at most, in milliseconds; for a shorter `maxAge`, as long as that. */
+/** The most milliseconds that an idle channel outlives its events; if `maxAge` is shorter, that is the limit. */
 const longestGrace = 60_000;
 
 /**
@@ -61,7 +61,10 @@ export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
     return log;
   }
 
-  /** A log that never had anything in it goes with its last subscription: a name that a stranger made up must cost nothing. */
+  /**
+   * A log that never held anything is forgotten with its last subscription: a stranger's made-up name must cost
+   * nothing.
+   */
   release(channel: string, log: Log): void {
     log.subscriptions -= 1;
     if (log.subscriptions === 0 && log.isBlank && !log.isForgotten) this.#forget(channel, log);
@@ -105,8 +108,8 @@ export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
   }
 
   /**
-   * The number of the event with this `id`, if it is of one of these channels. An evicted event counts too: its own channel
-   * then misses events, but those that the other channels hold from before it must not come twice.
+   * The number of the event with this `id`, if it is of one of these channels. An evicted event counts too: its own
+   * channel then misses events, but those that the other channels hold from before it must not come twice.
    */
   #find(id: string, channels: readonly string[]): number | undefined {
     const digits = id.startsWith(this.#prefix) ? id.slice(this.#prefix.length) : "";

@@ -3,7 +3,9 @@ import type { EventParts } from "../broker/published-event.js";
 import type { Channels } from "./channels.js";
 import type { Claim } from "./log.js";
 
-/** The producers of channels in memory. They live and die with their channels: there is no lease, and every call is answered. */
+/**
+ * The producers of channels in memory. There are no leases, because producers and channels end with the same process.
+ */
 export class ChannelClaims implements ProducerStore {
   readonly hasLeases = false;
   readonly #channels: Channels;

@@ -86,8 +86,8 @@ export class Log {
   }
 
   /**
-   * Trims after the woken subscriptions have read, those too that wait for their turn; until then, up to twice `maxEvents`
-   * are held.
+   * Trims after the woken subscriptions have read, those too that wait for their turn; until then, up to twice
+   * `maxEvents` are held.
    */
   #trimSoon(): void {
     if (this.#isBeingRead) return;

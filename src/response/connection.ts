@@ -7,7 +7,7 @@ import { type Head, setHead, setHeadWithoutContent } from "./head.js";
 import type { StreamEvents } from "./stream-events.js";
 import { FrameWriter } from "./writer.js";
 
-/** Milliseconds without a new byte after which `compression` is taken to have passed everything on. It cannot be asked. */
+/** Milliseconds without a new byte after which `compression` is assumed to be done. There is no way to ask it. */
 const compressionPause = 100;
 
 /** The client's side of a stream: the head, what is written after it, and the ways it can end. */
@@ -102,7 +102,10 @@ export class Connection {
     if (this.#res.headersSent && !this.#res.writableEnded) this.abort();
   }
 
-  /** Cuts the connection once everything written so far has left. The missing end tells the client that the stream failed. */
+  /**
+   * Cuts the connection once everything written so far has left. The missing end tells the client that the stream
+   * failed.
+   */
   abortAfterWrites(): void {
     this.#uncork();
     this.writer.stop();

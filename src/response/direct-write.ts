@@ -9,7 +9,10 @@ const { write } = OutgoingMessage.prototype;
 /** A response that `compression()` has wrapped: without a call of `flush`, it holds every event back. */
 export type Flushable = ServerResponse & { flush?: () => void };
 
-/** How far a chunk has come. `"sent"`: in the kernel; `"waiting"`: buffered, with room for more; `"full"`: await `'drain'`. */
+/**
+ * How far a chunk has come. `"sent"`: in the kernel; `"waiting"`: buffered, with room for more; `"full"`: await
+ * `'drain'`.
+ */
 export type Progress = "sent" | "waiting" | "full";
 
 /**
@@ -21,7 +24,9 @@ export type Progress = "sent" | "waiting" | "full";
 export class ChunkWriter {
   readonly #res: Flushable;
   readonly #events: StreamEvents;
-  /** The response's socket, if chunks may go straight to it; `null` if they may not; `undefined` before the first chunk. */
+  /**
+   * The response's socket, if chunks may go straight to it; `null` if they may not; `undefined` before the first chunk.
+   */
   #socket: Socket | null | undefined;
 
   constructor(res: Flushable, events: StreamEvents) {
@@ -67,7 +72,8 @@ function writeThrough(res: Flushable, chunk: string | Uint8Array): Progress {
 }
 
 function writeDirectly(socket: Socket, res: ServerResponse, chunk: string, length: number): Progress {
-  // As many bytes as characters: it is ASCII. Node writes up to 16 kB of latin1 without allocating memory for the bytes.
+  // As many bytes as characters: it is ASCII. Node writes up to 16 kB of latin1 without allocating memory for the
+  // bytes.
   const encoding = length === chunk.length ? "latin1" : "utf8";
   // The empty write sends nothing; it makes the response emit 'drain' later.
   const hasRoom = socket.write(`${length.toString(16)}\r\n${chunk}\r\n`, encoding) || res.write("");

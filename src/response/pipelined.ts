@@ -7,9 +7,9 @@ import { forEachInTurn } from "../runtime/turn.js";
 type ServedSocket = Socket & { readonly _httpMessage?: ServerResponse | null };
 
 /**
- * Calls `begin`: at once or, for a pipelined request, when the connection has come to its response or the client has left.
- * Until then the request cannot send a byte, and one connection can bring thousands of them. If something else has ended
- * the response by then, as a timeout middleware does, `skip` is called instead.
+ * Calls `begin`: at once or, for a pipelined request, when the connection has come to its response or the client has
+ * left. Until then the request cannot send a byte, and one connection can bring thousands of them. If something else
+ * has ended the response by then, as a timeout middleware does, `skip` is called instead.
  */
 export function whenItsTurnComes(req: IncomingMessage, res: ServerResponse, begin: () => void, skip: () => void): void {
   if (res.headersSent || !isPipelined(req, res)) return begin();

@@ -12,7 +12,8 @@ const batchLimit = 16_384 - 10;
  * Writes whole frames to a response, and knows whether the response has room for more.
  *
  * Frames of the same run of microtasks leave as one batch: a chunk and a system call for each event would halve the
- * throughput. A batch waits only until that run is over (`process.nextTick`), never for a timer or a turn of the event loop.
+ * throughput. A batch waits only until that run is over (`process.nextTick`), never for a timer or a turn of the event
+ * loop.
  */
 export class FrameWriter implements Watched {
   /** How many bytes have been written, before any compression. */
@@ -29,7 +30,9 @@ export class FrameWriter implements Watched {
   /** The last four raw bytes, as latin1: do they end in a blank line? Empty after a frame of our own. */
   #tail = "";
   #resume: (() => void) | undefined;
-  /** Added when the response is first full, and kept for its life: behind `compression`, each `once` would stay as well. */
+  /**
+   * Added when the response is first full, and kept for its life: behind `compression`, each `once` would stay as well.
+   */
   #onDrain: (() => void) | undefined;
   /** Set while bytes await the client. */
   #watch: StallWatch | undefined;
@@ -41,7 +44,10 @@ export class FrameWriter implements Watched {
     this.#events = events;
   }
 
-  /** Whether there is room for another frame. It goes by the result of `write()`: behind `compression`, `writableNeedDrain` lies. */
+  /**
+   * Whether there is room for another frame. It goes by the result of `write()`: behind `compression`,
+   * `writableNeedDrain` lies.
+   */
   get isWritable(): boolean {
     return this.#state === "writable";
   }
@@ -84,7 +90,10 @@ export class FrameWriter implements Watched {
     });
   }
 
-  /** Writes what is left, and nothing after it. The response stays open, and a stalled client is watched until `release`. */
+  /**
+   * Writes what is left, and nothing after it. The response stays open, and a stalled client is watched until
+   * `release`.
+   */
   stop(): void {
     if (this.#isOver) return;
     this.#flushBatch();

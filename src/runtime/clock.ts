@@ -1,4 +1,6 @@
-/** The timers and the clock of the moment. Under fake timers these are others, which may be gone before the streams are. */
+/**
+ * The timers and the clock in use when it was made. Fake timers replace them, and may be gone before the streams are.
+ */
 export class Clock {
   readonly setTimeout: typeof setTimeout = globalThis.setTimeout;
   readonly clearTimeout: typeof clearTimeout = globalThis.clearTimeout;
@@ -16,7 +18,7 @@ export function currentClock(): Clock {
   return clock;
 }
 
-/** One call after `delay` milliseconds. It can be stopped whatever timers have been faked, or restored, since it began. */
+/** One call after `delay` milliseconds. It can be stopped even if timers have been faked or restored since it began. */
 export class Timer {
   readonly #clock: Clock = currentClock();
   readonly #timeout: NodeJS.Timeout;

@@ -3,9 +3,9 @@ import { type Clock, currentClock } from "./clock.js";
 /**
  * Periodic calls for many thousand streams at the price of one timer for each interval.
  *
- * All beats of one interval are equally long, so those that start later fall due later: the queue keeps itself in order,
- * and one timer for its head serves everyone. Streams that began together (after a restart, say) fall due together. They
- * are called in batches, with a turn of the event loop after each, so that no burst holds anyone up.
+ * All beats of one interval are equally long, so those that start later fall due later: the queue keeps itself in
+ * order, and one timer for its head serves everyone. Streams that began together (after a restart, say) fall due
+ * together. They are called in batches, with a turn of the event loop after each, so that no burst holds anyone up.
  */
 
 /** The limits of a batch. The calls are counted, too, because what they write leaves only after the batch. */
@@ -124,7 +124,9 @@ function intervalsOf(clock: Clock): Map<number, SharedInterval> {
   return ofClock;
 }
 
-/** Has `ticker` called every `interval` milliseconds, first after one interval, until the beat it returns is stopped. */
+/**
+ * Has `ticker` called every `interval` milliseconds, first after one interval, until the beat it returns is stopped.
+ */
 export function every(interval: number, ticker: Ticker): Beat {
   const clock = currentClock();
   const ofClock = intervalsOf(clock);

@@ -2,9 +2,10 @@
  * Fair shares of the event loop.
  *
  * Promises that are ready at once run before the loop turns. A source that is always ready would therefore keep timers
- * and all other connections waiting for ever. To prevent that, the streams of a process share one allowance for each turn
- * of the loop. A stream that finds it spent joins a queue, which is served in order, one stream after the other. If three
- * hundred streams were woken together, each would spend the time of an item before the first of them looked at the clock.
+ * and all other connections waiting for ever. To prevent that, the streams of a process share one allowance for each
+ * turn of the loop. A stream that finds it spent joins a queue, which is served in order, one stream after the other.
+ * If three hundred streams were woken together, each would spend the time of an item before the first of them looked at
+ * the clock.
  */
 
 // Taken at load: under fake timers the loop turns all the same, and work takes its real time.
@@ -12,8 +13,8 @@ const { setImmediate } = globalThis;
 const now = performance.now.bind(performance);
 
 /**
- * How long all streams together may work in one turn, in milliseconds. Node accepts one new connection in each turn, so this
- * also limits how many a saturated server accepts in a second. Longer turns were not faster in any measurement.
+ * How long all streams together may work in one turn, in milliseconds. Node accepts one new connection in each turn, so
+ * this also limits how many a saturated server accepts in a second. Longer turns were not faster in any measurement.
  */
 const allowance = 4;
 

@@ -60,7 +60,9 @@ export class LiveEventStream implements EventStream {
     Object.defineProperty(this, "shutdown", LiveEventStream.#shutdownAccessor);
   }
 
-  /** What ends `stream`, for a listener that needs no AbortSignal. A copy (`{ ...stream }`) has an ordinary signal only. */
+  /**
+   * What ends `stream`, for a listener that needs no AbortSignal. A copy (`{ ...stream }`) has an ordinary signal only.
+   */
   static endOf(this: void, stream: object): AbortSource | undefined {
     return #ended in stream ? stream.#ended : undefined;
   }

@@ -81,10 +81,11 @@ export abstract class Feed<T> implements AsyncIterableIterator<T, undefined>, Wa
   }
 
   /**
-   * Answers the waiting calls of `next`, as far as there are items for them and the turn allows: a loop that publishes to
-   * the channel that it reads always finds another event, and would otherwise keep the event loop for ever.
+   * Answers the waiting calls of `next`, as far as there are items for them and the turn allows: a loop that publishes
+   * to the channel that it reads always finds another event, and would otherwise keep the event loop for ever.
    *
-   * The first answer does not wait for a turn: where nothing is left, the response must know it before its head goes out.
+   * The first answer does not wait for a turn: where nothing is left, the response must know it before its head goes
+   * out.
    */
   #serve(calls: Call<T>[], isFirst = false): void {
     for (; calls.length > 0; isFirst = false) {

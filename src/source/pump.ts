@@ -78,7 +78,8 @@ class ItemPump extends Pump {
           return;
         }
         this.outlet?.send(result.value);
-        // Check both again after each wait: the turn may be spent once there is room, and the socket full once the turn comes.
+        // Check both again after each wait: the turn may be spent once there is room, and the socket full once the turn
+        // comes.
         for (let pause = this.#pause(); pause !== undefined; pause = this.#pause()) await pause;
       }
     } catch (error) {

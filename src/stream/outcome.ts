@@ -6,7 +6,9 @@ import type { CloseReason, Settings, StreamSummary } from "../options.js";
 import type { Figures } from "./sender.js";
 import { isThenable } from "../source/readers.js";
 
-/** How one stream ends, and how the application hears of it: `onError`, `onClose`, `next` and the diagnostics channels. */
+/**
+ * How one stream ends, and how the application hears of it: `onError`, `onClose`, `next` and the diagnostics channels.
+ */
 export class Outcome {
   /** `completed` until something else ends the stream, or the client does not take the rest. */
   reason: CloseReason = "completed";

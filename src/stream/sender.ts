@@ -62,7 +62,9 @@ export class Sender implements Outlet, Ticker {
       this.#expiry = new Timer(maxDuration * (0.9 + Math.random() / 10), () => this.#events.onTimeUp("expired"));
   }
 
-  /** Sends one item of the source. The first one opens the stream, but only once it has been encoded without an error. */
+  /**
+   * Sends one item of the source. The first one opens the stream, but only once it has been encoded without an error.
+   */
   send(item: unknown): void {
     const { toEvent } = this.#settings;
     const frame = this.#encode(toEvent === undefined ? item : toEvent(item as never));

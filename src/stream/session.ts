@@ -26,8 +26,8 @@ const retryOfClosingServer = 3_000;
  *        |'-- HEAD, nothing to send -----------------------------------^                           ^
  *        '--- a failure, nobody there --------------------------------------------------------------'
  *
- * Timers, sockets and brokers call in the async context of other requests. A session is an AsyncResource so that hooks and
- * the source run in that of their own (AsyncLocalStorage).
+ * Timers, sockets and brokers call in the async context of other requests. A session is an AsyncResource so that hooks
+ * and the source run in that of their own (AsyncLocalStorage).
  */
 export class Session extends AsyncResource implements PumpEvents, StreamEvents {
   readonly #settings: Settings;

@@ -6,8 +6,8 @@ import { type Beat, every, type Ticker } from "../runtime/shared-interval.js";
 import { forEachInTurn, whenTurnComes } from "../runtime/turn.js";
 
 /**
- * Milliseconds that a client has, at the end of a shutdown, to take what is left for it. With `lookInterval` it stays under
- * the second that `server.close()` may take beyond the grace period.
+ * Milliseconds that a client has, at the end of a shutdown, to take what is left for it. Together with `lookInterval`,
+ * it stays under the second that `server.close()` may take beyond the grace period.
  */
 const cutAfter = 500;
 
@@ -125,7 +125,7 @@ function signalNotifier(signal: AbortSignal): SignalNotifier {
   return notifier;
 }
 
-/** A socket as Node's servers leave it: `server` names the HTTP server, `_server` the one that accepted the connection. */
+/** A socket of one of Node's servers: `server` is the HTTP server, `_server` the one that accepted the connection. */
 type ServedSocket = Socket & { server?: Server; _server?: Server | null; _parent?: ServedSocket | null };
 
 /**
@@ -148,8 +148,8 @@ export interface ShutdownSettings {
 }
 
 /**
- * The shutdown of one stream: it begins with the server's closing or the application's signal, ends the stream after the
- * grace period, and gives up a client that does not take its end.
+ * The shutdown of one stream: it begins with the server's closing or the application's signal, ends the stream after
+ * the grace period, and gives up a client that does not take its end.
  */
 export class Shutdown extends LazySignal implements Listener {
   readonly #server: ShutdownNotifier | undefined;

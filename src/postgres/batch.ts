@@ -9,9 +9,9 @@ interface Call<Question, Answer> {
 }
 
 /**
- * Asks many questions at once: what comes while one statement is under way goes together in the next. It is never answered
- * with what was true before it was asked, so nothing here is a cache. One statement at a time also keeps the order of what one
- * process publishes.
+ * Asks many questions in one statement: those that come while one is under way go together in the next. Each is
+ * answered with what is true after it was asked, so this is no cache. One statement at a time also keeps the order of
+ * events that one process publishes.
  */
 export class Batch<Question, Answer> {
   readonly #ask: (questions: readonly Question[], timeout: number) => Promise<readonly Answer[]>;
@@ -21,12 +21,12 @@ export class Batch<Question, Answer> {
   #waiting: Call<Question, Answer>[] = [];
   #isBusy = false;
 
-  /** @param maxSize up to how much goes in one statement, by `sizeOf` */
+  /** @param maxSize how many questions go in one statement at most, or the sum of their sizes */
   constructor(
     timeout: number,
     maxSize: number,
-    sizeOf: (question: Question) => number,
     ask: (questions: readonly Question[], timeout: number) => Promise<readonly Answer[]>,
+    sizeOf: (question: Question) => number = () => 1,
   ) {
     this.#timeout = timeout;
     this.#maxSize = maxSize;
@@ -34,7 +34,7 @@ export class Batch<Question, Answer> {
     this.#ask = ask;
   }
 
-  /** @throws what `ask` throws; `ERR_BROKER_UNAVAILABLE` where the time is up */
+  /** @throws what `ask` throws; `ERR_BROKER_UNAVAILABLE` without an answer in time */
   ask(question: Question): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const call: Call<Question, Answer> = {
@@ -60,7 +60,7 @@ export class Batch<Question, Answer> {
 
   #start(): void {
     this.#isBusy = true;
-    // After everything that this turn's code has to ask.
+    // Later, so that all questions of the code that runs now go together.
     queueMicrotask(() => void this.#run());
   }
 
@@ -82,7 +82,7 @@ export class Batch<Question, Answer> {
     if (this.#waiting.length > 0) this.#start();
   }
 
-  /** Those whose time is up are never sent. */
+  /** Takes the questions of the next statement from those that wait. One whose time is up is never sent. */
   #next(): Call<Question, Answer>[] {
     const calls: Call<Question, Answer>[] = [];
     let size = 0;

@@ -67,8 +67,8 @@ export class ChannelClaims implements ProducerStore {
       history.maxEvents,
     ];
     const [rows = []] = await this.#store.run([`SELECT dropped, NULL, verdict FROM ${s}.produce(${asked.join(", ")})`]);
-    this.#store.drained(rows);
-    this.#reader.published(channel);
+    this.#store.onDrained(rows);
+    this.#reader.onPublished(channel);
     return rows.at(-1)?.[2] ?? "lost";
   }
 }

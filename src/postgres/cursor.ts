@@ -1,34 +1,38 @@
 import type { Cursor } from "../broker/subscription.js";
 import type { Waiter } from "../source/feed.js";
-import { type Head, placeIn } from "./head.js";
+import { type ChannelStatus, placeIn } from "./channel-status.js";
 import type { Place } from "./place.js";
-import type { Entry, Tail } from "./tail.js";
+import type { Entry } from "./entry.js";
+import type { Tail } from "./tail.js";
 
-/** What the database holds after a place, as much as one read brings. */
+/** The events after a place, as many as one read brings. */
 export interface Page {
-  readonly head: Head | undefined;
+  readonly status: ChannelStatus | undefined;
   readonly entries: readonly Entry[];
 }
 
-/** The newest place of a channel, and its row as it was then; no row where the channel did not exist. */
+/** The newest place of a channel, and what its row said then. */
 export interface Newest {
   readonly place: Place;
-  readonly head: Head | undefined;
+  readonly status: ChannelStatus | undefined;
 }
 
-/** Where cursors get their tails, and pages of what is behind them. */
+/** Gives cursors the tails of their channels, and pages of the events before a tail. */
 export interface Tails {
   readonly maxAge: number;
-  /** The tail of a channel, which is read from then on until it is left as often as it was joined. */
+  /** The tail of a channel. It is kept up to date until `leave` has been called as often as `join`. */
   join(channel: string, newest: Newest): Tail;
   leave(tail: Tail): void;
-  /** Resolves when the tail has been read again. */
+  /** Resolves when the tail has been read once more. */
   refresh(tail: Tail): Promise<void>;
-  /** As long as the database is away, it waits. */
+  /** Waits while the database is away. */
   page(tail: Tail, run: string, n: number): Promise<Page>;
 }
 
-/** One subscription's place in one channel: in the tail that this process shares, or behind it, in pages from the database. */
+/**
+ * One subscription's place in one channel: in the tail that this process shares, or before that, in pages from the
+ * database.
+ */
 export class ChannelCursor implements Cursor<Entry> {
   readonly channel: string;
   readonly #tails: Tails;
@@ -36,22 +40,23 @@ export class ChannelCursor implements Cursor<Entry> {
   #state: "open" | "loading" | "over";
   #tail: Tail | undefined;
   #place: Place;
-  /** Whether the subscriber has been told that events are missing right after this place. */
-  #isToldOfGap = false;
-  /** How many of the tail's losses this place has been held against. */
+  /** Whether the subscriber knows that events are missing right after this place. */
+  #isGapReported = false;
+  /** How many of the tail's losses this place takes into account. */
   #losses = 0;
-  /** Whether the tail has been read since this place was found to be of another run. */
+  /** Whether the tail has been read since this place turned out to be of another run. */
   #isConfirmed = false;
   #page: readonly Entry[] = [];
+  /** How many entries of the page have been taken. */
   #taken = 0;
-  /** Up to where a page has shown that nothing is held any more. */
+  /** The number of the last event that a page has shown to be trimmed. */
   #trimmedUpTo = 0;
   #error: unknown;
   #waiter: Waiter | undefined;
 
   /**
-   * @param newest where the channel's tail is to be read on
-   * @param isOver whether the channel has ended and nothing is left in it
+   * @param newest where a new tail of the channel begins
+   * @param isOver whether the channel has ended, and nothing is left in it after the place
    */
   constructor(tails: Tails, channel: string, place: Place, newest: Newest, isOver: boolean) {
     this.#tails = tails;
@@ -62,7 +67,7 @@ export class ChannelCursor implements Cursor<Entry> {
   }
 
   get place(): Place {
-    // A channel that does not exist is known not to up to now.
+    // Where the channel does not exist, the tail knows until when.
     const known = this.#tail?.place;
     return "asOf" in this.#place && known !== undefined && "asOf" in known ? known : this.#place;
   }
@@ -74,15 +79,15 @@ export class ChannelCursor implements Cursor<Entry> {
     if (tail.losses.length > this.#losses) {
       const lostAfter = Math.min(...tail.losses.slice(this.#losses));
       this.#losses = tail.losses.length;
-      // What was read before may be what was lost.
+      // The page may hold events that were lost.
       this.#page = [];
       this.#trimmedUpTo = 0;
-      if (!("run" in this.#place) || this.#place.n > lostAfter) return this.#lose(tail, lostAfter);
+      if (!("run" in this.#place) || this.#place.n > lostAfter) return this.#skipLost(tail, lostAfter);
     }
     if ("asOf" in this.#place) {
-      if ("asOf" in tail.place) return this.#age(tail.place.asOf - this.#place.asOf);
+      if ("asOf" in tail.place) return this.#stayAbsent(tail.place.asOf - this.#place.asOf);
     } else if ("run" in tail.place && this.#place.run === tail.place.run) return this.#next(tail, this.#place);
-    return this.#doubt(tail);
+    return this.#changeRun(tail);
   }
 
   #join(): Tail {
@@ -91,32 +96,35 @@ export class ChannelCursor implements Cursor<Entry> {
     return tail;
   }
 
-  /** The server has lost what came after `lostAfter`, or (-1) the whole channel. */
-  #lose(tail: Tail, lostAfter: number): "gap" {
+  /** The server has lost the events after `lostAfter`, or (-1) the whole channel. */
+  #skipLost(tail: Tail, lostAfter: number): "gap" {
     this.#page = [];
     this.#trimmedUpTo = 0;
     this.#place = "run" in tail.place ? { run: tail.place.run, n: Math.max(lostAfter, 0) } : tail.place;
-    this.#isToldOfGap = true;
+    this.#isGapReported = true;
     return "gap";
   }
 
-  /** In a channel that does not exist. Longer ago than a channel lives, one may have come and gone. */
-  #age(age: number): "gap" | undefined {
-    if (age >= this.#tails.maxAge) return this.#lose(this.#tail as Tail, -1);
+  /** The channel still does not exist. If nobody looked for as long as a channel lives, one may have come and gone. */
+  #stayAbsent(age: number): "gap" | undefined {
+    if (age >= this.#tails.maxAge) return this.#skipLost(this.#tail as Tail, -1);
     this.#place = (this.#tail as Tail).place;
     return undefined;
   }
 
-  /** The tail is in another run: either this place is of one that is over, or the tail has still to hear of the new one. */
-  #doubt(tail: Tail): ReturnType<ChannelCursor["peek"]> {
-    const n = tail.head === undefined ? undefined : placeIn(tail.head, this.#place, this.#tails.maxAge);
-    if (tail.head !== undefined && n !== undefined) {
-      this.#place = { run: tail.head.run, n };
+  /**
+   * The tail is in another run than this place. Either that run is over, or the tail has not been read in the new
+   * one.
+   */
+  #changeRun(tail: Tail): ReturnType<ChannelCursor["peek"]> {
+    const n = tail.status === undefined ? undefined : placeIn(tail.status, this.#place, this.#tails.maxAge);
+    if (tail.status !== undefined && n !== undefined) {
+      this.#place = { run: tail.status.run, n };
       return this.peek();
     }
     if (this.#isConfirmed) {
       this.#isConfirmed = false;
-      return this.#lose(tail, -1);
+      return this.#skipLost(tail, -1);
     }
     return this.#load(
       this.#tails.refresh(tail).then(() => {
@@ -129,10 +137,10 @@ export class ChannelCursor implements Cursor<Entry> {
     if (this.#trimmedUpTo > n) return this.#skip(run, this.#trimmedUpTo);
     const entry = this.#page[this.#taken] ?? (n >= tail.floor ? tail.at(n + 1) : undefined);
     if (entry !== undefined) {
-      if (entry.n === n + 1 || this.#isToldOfGap) return entry;
+      if (entry.n === n + 1 || this.#isGapReported) return entry;
       return this.#skip(run, entry.n - 1);
     }
-    if (n < tail.floor) return this.#load(this.#tails.page(tail, run, n).then((page) => this.#turn(tail, page)));
+    if (n < tail.floor) return this.#load(this.#tails.page(tail, run, n).then((page) => this.#onPage(tail, page)));
     if (tail.error !== undefined) throw tail.error;
     if (!tail.isEnded || n < tail.last) return undefined;
     this.#state = "over";
@@ -141,20 +149,19 @@ export class ChannelCursor implements Cursor<Entry> {
 
   #skip(run: string, n: number): "gap" {
     this.#place = { run, n };
-    this.#isToldOfGap = true;
+    this.#isGapReported = true;
     return "gap";
   }
 
-  /** A page has come. */
-  #turn(tail: Tail, { head, entries }: Page): Promise<void> | undefined {
+  #onPage(tail: Tail, { status, entries }: Page): Promise<void> | undefined {
     const { run, n } = this.#place as { run: string; n: number };
-    if (head === undefined || head.run !== run || (entries.length === 0 && head.last <= n))
+    if (status === undefined || status.run !== run || (entries.length === 0 && status.last <= n))
       return this.#tails.refresh(tail);
-    // It may hold what was lost in the meantime.
+    // The page may hold events that have been lost in the meantime.
     if (tail.losses.length !== this.#losses) return undefined;
     this.#page = entries;
     this.#taken = 0;
-    if (entries.length === 0) this.#trimmedUpTo = head.last;
+    if (entries.length === 0) this.#trimmedUpTo = status.last;
     return undefined;
   }
 
@@ -174,7 +181,7 @@ export class ChannelCursor implements Cursor<Entry> {
   take({ n }: Entry): void {
     const { run } = this.#place as { run: string };
     this.#place = { run, n };
-    this.#isToldOfGap = false;
+    this.#isGapReported = false;
     if (this.#taken < this.#page.length) this.#taken++;
   }
 

@@ -1,15 +1,18 @@
 import { EventStreamError } from "../errors.js";
 
-/** A row of text: every function of the schema returns nothing else. */
+/** A row of text. The functions of the schema return nothing else. */
 export type Row = readonly (string | null)[];
 
-/** Runs statements as one transaction, READ COMMITTED whatever the default is, and resolves with the rows of each. */
 export interface Runner {
-  /** @throws what the database says; `ERR_BROKER_UNAVAILABLE` where it says nothing within `timeout` milliseconds */
+  /**
+   * Runs statements as one transaction, READ COMMITTED whatever the default is, and resolves with the rows of each.
+   *
+   * @throws the database's error; `ERR_BROKER_UNAVAILABLE` without an answer within `timeout` milliseconds
+   */
   run(statements: readonly string[], timeout: number): Promise<readonly (readonly Row[])[]>;
 }
 
-/** A connection of the broker's own that listens. It lives once: where it fails, a new one is made. */
+/** A connection of the broker's own that listens. It never reconnects: a new one takes its place. */
 export interface ListeningConnection extends Runner {
   /** Resolves when nothing can be heard any more. */
   readonly lost: Promise<unknown>;
@@ -24,7 +27,8 @@ export interface Database extends Runner {
 export function unanswered(timeout: number): EventStreamError {
   return new EventStreamError(
     "ERR_BROKER_UNAVAILABLE",
-    `Postgres did not answer within ${Math.round(timeout)} ms. It may have done what it was asked by then, and will not do it later.`,
+    `Postgres did not answer within ${Math.round(timeout)} ms. ` +
+      "The request may have been carried out by then; it will not be later.",
   );
 }
 
@@ -39,13 +43,13 @@ export function within<T>(timeout: number, answer: Promise<T>, giveUp: () => voi
   });
 }
 
-/** The five characters by which Postgres says what went wrong. */
+/** The five characters by which Postgres names an error. */
 export function sqlState(error: unknown): string | undefined {
   const code = typeof error === "object" && error !== null ? (error as { code?: unknown }).code : undefined;
   return typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) ? code : undefined;
 }
 
-/** Whether the schema, or something that this release needs in it, is not there. */
+/** Whether the schema, or something in it that this release needs, does not exist. */
 export function lacksSchema(error: unknown): boolean {
   return ["3F000", "42P01", "42883", "42703"].includes(sqlState(error) ?? "");
 }
@@ -89,5 +93,5 @@ function needsToRun(schema: string): string {
 }
 
 export function needsToMigrate(schema: string): string {
-  return `CREATE on the database, or, where the schema ${JSON.stringify(schema)} exists, to own it and all that is in it`;
+  return `CREATE on the database or, where the schema ${JSON.stringify(schema)} exists, to own it and what it holds`;
 }

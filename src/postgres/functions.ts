@@ -1,4 +1,4 @@
-import { keepingFunctions } from "./keeping-functions.js";
+import { expiryFunctions } from "./expiry-functions.js";
 import { numberingFunctions } from "./numbering-functions.js";
 import { definer } from "./plpgsql.js";
 import { producingFunction } from "./producing-function.js";
@@ -6,15 +6,15 @@ import { readingFunctions } from "./reading-functions.js";
 import { transactionFunctions } from "./transaction-functions.js";
 
 /**
- * What must happen at once runs in the database. Each function returns text only, so that no type parser of the application's
- * takes part.
+ * The functions of the schema: each is one step that nothing can interrupt. They return text only, so that the
+ * application's type parsers do not matter.
  */
 export function functions(s: string, bell: string): string {
   const define = definer(s);
   return [
     numberingFunctions(s, bell, define),
     readingFunctions(s, define),
-    keepingFunctions(s, define),
+    expiryFunctions(s, define),
     producingFunction(s, define),
     transactionFunctions(s, bell, define),
   ].join("");

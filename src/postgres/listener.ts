@@ -24,6 +24,8 @@ export class Listener {
   readonly #pause: number;
   readonly #events: ListenerEvents;
   #connection: ListeningConnection | undefined;
+  /** A connection that can run queries, while the pool is too busy to notify. */
+  #untested: ListeningConnection | undefined;
   /** Ends the attempts to make one. */
   #connecting: AbortController | undefined;
   #isDeafReported = false;
@@ -44,21 +46,21 @@ export class Listener {
     return this.#connection !== undefined;
   }
 
-  /** Where to send queries: to the connection that listens, which leaves the pool to the application, or else to the pool. */
+  /** What runs the queries: the connection that listens, which leaves the pool to the application, or else the pool. */
   get runner(): Runner {
     if (this.#connection !== undefined) return this.#connection;
     if (this.#bell !== undefined && this.#connecting === undefined) {
       this.#connecting = new AbortController();
       void this.#connect(this.#bell, this.#connecting.signal);
     }
-    return this.#database;
+    return this.#untested ?? this.#database;
   }
 
   /** Tries until there is a connection. */
   async #connect(bell: string, signal: AbortSignal): Promise<void> {
     for (let failures = 0; !signal.aborted; failures++) {
       try {
-        const connection = await this.#listen(bell);
+        const connection = await this.#listen(bell, signal);
         if (signal.aborted) return await connection.close();
         this.#connecting = undefined;
         this.#connection = connection;
@@ -75,7 +77,7 @@ export class Listener {
     }
   }
 
-  async #listen(bell: string): Promise<ListeningConnection> {
+  async #listen(bell: string, signal: AbortSignal): Promise<ListeningConnection> {
     const nonce = randomUUID();
     let onHeard = (): void => {};
     const heard = new Promise<void>((resolve) => (onHeard = resolve));
@@ -84,10 +86,18 @@ export class Listener {
       else this.#events.onNotification(payload);
     };
     const connection = await this.#database.listen(bell, onNotification, this.#timeout);
+    let isLost = false;
+    const lost = connection.lost.then(() => (isLost = true));
     try {
-      await this.#database.run([`SELECT pg_notify(${literal(bell)}, ${literal(nonce)})`], this.#timeout);
-      await within(this.#timeout, Promise.race([heard, connection.lost]), () => {}).catch(async () => {
-        // The backend of a pooled connection would go on listening, for whoever gets it next.
+      for (let failures = 0; !(await this.#notify(bell, nonce)); failures++) {
+        if (signal.aborted || isLost) throw new Error("The test of the connection was given up.");
+        // An exhausted pool must not keep subscriptions waiting.
+        this.#untested = connection;
+        this.#events.onChange();
+        await backOff(failures, signal);
+      }
+      await within(this.#timeout, Promise.race([heard, lost]), () => {}).catch(async () => {
+        // PgBouncer gives the server's end to other clients, which would get the notifications.
         await connection.run([`UNLISTEN ${bell}`], this.#timeout);
         throw deaf();
       });
@@ -95,7 +105,18 @@ export class Listener {
     } catch (error) {
       await connection.close();
       throw error;
+    } finally {
+      if (this.#untested === connection) this.#untested = undefined;
     }
+  }
+
+  /** Resolves with whether the pool has notified. */
+  async #notify(bell: string, payload: string): Promise<boolean> {
+    const statement = `SELECT pg_notify(${literal(bell)}, ${literal(payload)})`;
+    return this.#database.run([statement], this.#timeout).then(
+      () => true,
+      () => false,
+    );
   }
 
   #onLost(connection: ListeningConnection): void {
@@ -104,10 +125,16 @@ export class Listener {
     this.#events.onChange();
   }
 
+  /** Closes the connection where it is the one on which a query has failed. */
+  async discard(runner: Runner): Promise<void> {
+    if (runner === this.#connection || runner === this.#untested) await this.close();
+  }
+
   /** Closes the connection, or gives up the attempts to make one. Whoever asks for `runner` begins anew. */
   async close(): Promise<void> {
     this.#connecting?.abort();
     this.#connecting = undefined;
+    this.#untested = undefined;
     const connection = this.#connection;
     this.#connection = undefined;
     await connection?.close();
@@ -117,9 +144,8 @@ export class Listener {
 function deaf(): EventStreamError {
   return new EventStreamError(
     "ERR_INVALID_OPTION",
-    "The option listen is of no use: LISTEN succeeds, but no notification arrives, so the broker polls. Where the pool goes " +
-      "through PgBouncer in transaction mode, give listen: { connectionString } with the address of Postgres itself, " +
-      "or listen: false.",
+    "LISTEN succeeds, but no notification arrives, so the broker polls. Where the pool goes through PgBouncer in " +
+      "transaction mode, give listen: { connectionString } with the address of Postgres itself, or listen: false.",
     { field: "listen" },
   );
 }

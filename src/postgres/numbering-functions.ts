@@ -2,21 +2,23 @@ import type { Define } from "./plpgsql.js";
 import { dollarQuoted, literal } from "./sql.js";
 
 /**
- * Gives events their numbers, which are their order.
+ * They give events their numbers, which are their order.
  *
- * A channel's row is locked before its events are numbered or deleted and before what is pending for it is taken; several are
- * locked in the order of their names, and the sweep skips what is locked. So nothing ever waits in a circle.
+ * A channel's row is locked before its events are numbered or deleted, and before its pending events are taken.
+ * Several are locked in the order of their names, and the sweep skips those that are locked. So nothing ever waits in
+ * a circle.
  */
 export function numberingFunctions(s: string, bell: string, define: Define): string {
   return [
-    // The first eight digits of a WAL file's name are the server's timeline: another one after a promotion or a restore.
+    // The first eight digits of a WAL file's name are the server's timeline, which changes with a promotion or a
+    // restore.
     define(
       "timeline()",
       "bigint",
       "",
       `  RETURN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint;
 EXCEPTION WHEN OTHERS THEN
-  RETURN 0; -- A server that does not tell.`,
+  RETURN 0; -- PGlite, and services that do not tell.`,
     ),
     `CREATE OR REPLACE FUNCTION ${s}.key(name text) RETURNS text LANGUAGE sql AS ${dollarQuoted(
       `SELECT left(encode(sha256(convert_to(name, 'UTF8')), 'hex'), 16)`,
@@ -48,7 +50,7 @@ EXCEPTION WHEN OTHERS THEN
   INSERT INTO ${s}.events (channel, n, at, payload)
   SELECT o.id, o.last, clock_timestamp(), ${literal('{"event":"lost","text":""}')} FROM over AS o;`,
     ),
-    // Trims channels that are locked, and rings for them.
+    // Trims locked channels, and notifies of them.
     define(
       "settle(wanted text[], max_events bigint)",
       "void",
@@ -60,15 +62,16 @@ EXCEPTION WHEN OTHERS THEN
     DELETE FROM ${s}.events AS e WHERE e.channel = long.id AND e.n > long.trimmed AND e.n <= long.new_trimmed;
     UPDATE ${s}.channels AS c SET trimmed = long.new_trimmed WHERE c.id = long.id;
   END LOOP;
-  -- A payload has room for 8,000 bytes.
+  -- A notification has room for 8,000 bytes.
   PERFORM pg_notify(${literal(bell)}, string_agg(
       ${s}.key(c.name) || ':' || c.last || CASE WHEN c.ended_at IS NOT NULL
       OR (c.production = 'live' AND c.produced = 0) THEN '!' ELSE '' END, ','))
     FROM ${s}.channels AS c WHERE c.name = ANY (wanted)
     GROUP BY array_position(wanted, c.name) / 200;`,
     ),
-    // Numbers what is pending for these channels, then what is published directly. Returns a row for each of the latter with its
-    // id (null where the channel has ended, "produced" where a producer will end it), and one for each pending event that was dropped because of that.
+    // Numbers the events that are pending for these channels, then those that are published directly. Returns a row
+    // for each of the latter with its id (null: the channel has ended; "produced": only its producer may end it), and
+    // a row for each pending event that was dropped because the channel has ended.
     define(
       "number(channels text[], names text[], payloads text[], max_events bigint)",
       "TABLE (item text, id text, dropped text)",
@@ -99,18 +102,21 @@ EXCEPTION WHEN OTHERS THEN
     SET last = m.last, touched = clock_timestamp(),
       ended_at = CASE WHEN m.is_ended THEN coalesce(c.ended_at, clock_timestamp()) ELSE c.ended_at END
     FROM (
-      SELECT v.channel, max(v.n) AS last, bool_or(v.payload IS NULL AND NOT coalesce(v.is_refused, false)) AS is_ended FROM numbered AS v GROUP BY v.channel
+      SELECT v.channel, max(v.n) AS last, bool_or(v.payload IS NULL AND NOT coalesce(v.is_refused, false)) AS is_ended
+      FROM numbered AS v GROUP BY v.channel
     ) AS m
     WHERE c.id = m.channel AND (m.last > c.last OR m.is_ended)
   )
   SELECT CASE WHEN v.is_direct THEN v.place::text END,
-    CASE WHEN v.is_refused THEN 'produced' WHEN v.is_accepted OR v.payload IS NULL THEN to_hex(v.channel) || '.' || v.era || '-' || v.n END,
+    CASE WHEN v.is_refused THEN 'produced'
+      WHEN v.is_accepted OR v.payload IS NULL THEN to_hex(v.channel) || '.' || v.era || '-' || v.n END,
     CASE WHEN NOT v.is_direct THEN v.name END
   FROM numbered AS v
   WHERE v.is_direct OR (v.payload IS NOT NULL AND NOT v.is_accepted);
   PERFORM ${s}.settle(wanted, max_events);`,
     ),
-    // What is pending, and leases that are over, of these channels or (null) of the first few; a last row tells whether more may be waiting.
+    // Numbers pending events and ends channels whose producer's lease is over: of these channels, or (null) of the
+    // first few. A last row tells whether more may be waiting.
     define(
       "drain(channels text[], max_events bigint)",
       "TABLE (dropped text, has_more text)",
@@ -119,7 +125,8 @@ EXCEPTION WHEN OTHERS THEN
       `  IF channels IS NULL THEN
     SELECT array_agg(DISTINCT p.name), count(*) INTO found, seen FROM (
       (SELECT name FROM ${s}.pending LIMIT 1000) UNION ALL (
-        SELECT c.name FROM ${s}.channels AS c WHERE c.production = 'live' AND c.lease_until <= clock_timestamp() LIMIT 1000
+        SELECT c.name FROM ${s}.channels AS c
+        WHERE c.production = 'live' AND c.lease_until <= clock_timestamp() LIMIT 1000
       )
     ) AS p;
   ELSE

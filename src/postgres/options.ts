@@ -8,7 +8,9 @@ import { checkSchema, defaultSchema } from "./schema.js";
 
 /** How a `postgresBroker` is made. */
 export interface PostgresBrokerOptions {
-  /** A `Pool` of `pg`, or a `PGlite`. The broker never closes it, and borrows its clients for one statement at a time. */
+  /**
+   * A `Pool` of `pg`, or a `PGlite`. The broker never closes it, and borrows a client for one transaction at a time.
+   */
   readonly pool: PostgresPool | PGliteDatabase;
   /**
    * The schema that holds the broker's tables and functions: `migrate()` makes it.
@@ -16,32 +18,32 @@ export interface PostgresBrokerOptions {
    * @default "event_source"
    */
   readonly schema?: string | undefined;
-  /** How much of each channel is kept. An eighth more may be. Give all processes the same. */
+  /** How much of each channel is kept, or up to an eighth more. Give all processes the same. */
   readonly history?: HistoryOptions | undefined;
   /**
-   * Whether to hear of new events at once, by LISTEN on a connection of the broker's own, made like those of the pool.
-   * `{ connectionString }` where the pool goes through PgBouncer, which passes no notification on: a way around it.
-   * `false`: the broker asks every `pollInterval`.
+   * Whether to hear of new events at once, by LISTEN on a connection of the broker's own, made like those of the
+   * pool. Where the pool goes through PgBouncer, which passes no notification on: `{ connectionString }` with the
+   * address of Postgres itself. `false`: the broker only polls, every `pollInterval`.
    *
    * @default true
    */
   readonly listen?: boolean | { readonly connectionString: string } | undefined;
   /**
-   * How often, in milliseconds, all channels with subscriptions are checked, whether a notification came or not.
+   * How often to check all channels with subscriptions, in milliseconds, whether a notification came or not.
    *
    * @default 10_000
    */
   readonly pollInterval?: number | undefined;
   /**
-   * Milliseconds after which `publish`, `end` and `subscribe` reject where Postgres does not answer, or the pool has no
-   * client to give.
+   * How long `publish`, `end` and `subscribe` wait for Postgres, or for a client of the pool, before they reject, in
+   * milliseconds.
    *
    * @default 5000
    */
   readonly timeout?: number | undefined;
 }
 
-/** Checked and complete. */
+/** The options, checked and complete. */
 export interface PostgresSettings {
   readonly database: Database;
   readonly schema: string;
@@ -64,7 +66,7 @@ const table = {
   history: historyOption,
   listen: option<NonNullable<PostgresBrokerOptions["listen"]>>(
     true,
-    (value) => typeof value === "boolean" || isWay(value),
+    (value) => typeof value === "boolean" || isAddress(value),
     'true, false, or { connectionString: "postgres://…" } that leads to Postgres itself',
   ),
   pollInterval: delay(10_000),
@@ -78,7 +80,7 @@ export function checkPostgresOptions(options: PostgresBrokerOptions): PostgresSe
   return { ...settings, database, listens: listen !== false };
 }
 
-function isWay(value: unknown): boolean {
+function isAddress(value: unknown): boolean {
   return typeof value === "object" && value !== null && typeof property(value, "connectionString") === "string";
 }
 
@@ -93,6 +95,7 @@ function databaseOf(pool: unknown, connectionString: string | undefined): Databa
   throw invalidOption(
     "pool",
     pool,
-    'a Pool of pg: import { Pool } from "pg", then postgresBroker({ pool: new Pool({ connectionString }) }); or a PGlite, which needs no connectionString',
+    "a Pool of pg, as in postgresBroker({ pool: new Pool({ connectionString }) }), or a PGlite, which takes no " +
+      "listen.connectionString",
   );
 }

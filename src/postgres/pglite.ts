@@ -20,7 +20,7 @@ export async function ask(tx: PGliteTransaction, text: string): Promise<(readonl
   return (await tx.exec(text, asText)).map(({ rows }) => rows as Row[]);
 }
 
-/** One connection for everything: what is asked while the application has a transaction open waits for its end. */
+/** A PGlite has one connection: while the application has a transaction open, the broker waits for its end. */
 export class PGliteStore implements Database {
   readonly #database: PGliteDatabase;
   readonly #clock = new ServerClock();

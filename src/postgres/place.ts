@@ -1,12 +1,15 @@
 import { createHash } from "node:crypto";
 
 /**
- * Where a subscription stands in a channel: after event `n` of the channel's `run` (its random id, and the era in which the
- * event was read), or in a channel that did not exist at `asOf`, in milliseconds of the server's clock.
+ * A place in a channel: after event `n` of a `run` (the channel's random id and the era in which the event was read),
+ * or in a channel that did not exist at `asOf`, in milliseconds of the server's clock.
  */
 export type Place = { readonly run: string; readonly n: number } | { readonly asOf: number };
 
-/** What a place, and every event's id, looks like: `5f1c09a2b7d3e4.1-42`; `*mb2k1x9c` where the channel did not exist. */
+/**
+ * A place as text, which is also an event's id: `5f1c09a2b7d3e4.1-42`, or `*mb2k1x9c` where the channel did not
+ * exist.
+ */
 export function formatPlace(place: Place): string {
   return "run" in place ? `${place.run}-${place.n}` : `*${place.asOf.toString(36)}`;
 }
@@ -20,23 +23,25 @@ function parsePlace(text: string): Place | undefined {
 
 const tagLength = 6;
 
-/** Short, for a client sends the id of a composite subscription with every reconnection. */
+/** Short, because a client sends the id of a composite subscription with every reconnection. */
 function tagOf(channel: string): string {
   return createHash("sha256").update(channel).digest("base64url").slice(0, tagLength);
 }
 
-/** The id of an event of a subscription to several channels: for each a tag of its name and the place in it. */
+/**
+ * The id of an event of a subscription to several channels: for each of them a tag of its name, and the place in it.
+ */
 export function composeId(places: Iterable<readonly [channel: string, place: Place]>): string {
   return Array.from(places, ([channel, place]) => tagOf(channel) + formatPlace(place)).join("~");
 }
 
-/** The place in each of the channels that a last event ID tells, without those of which it tells nothing. */
+/** The places in channels that a last event ID contains. */
 export function placesIn(id: string, channels: readonly string[]): Map<string, Place> {
   const found = new Map<string, Place>();
   const [only] = channels;
   const single = parsePlace(id);
   if (single !== undefined) {
-    // Of another channel, it will not be known there.
+    // If it is of another channel, this one does not know its run.
     return channels.length === 1 && only !== undefined ? found.set(only, single) : found;
   }
   // A client can make it as long as a header.

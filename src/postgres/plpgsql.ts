@@ -1,12 +1,12 @@
 import { dollarQuoted } from "./sql.js";
 
-/** Makes a function of the schema: its name and parameters, what it returns, its variables, and what it does. */
+/** Makes a function of the schema from its name and parameters, its return type, its variables, and its statements. */
 export type Define = (head: string, returns: string, declare: string, body: string) => string;
 
 /**
- * Every function looks its rows up by index, one after the other. The planner may think otherwise while the statistics are
- * older than the tables are large, and a session keeps its plans: hash and merge joins read all channels for each publish.
- * JIT would cost 200 ms on a check of 10,000 channels.
+ * Every function looks its rows up by index, one after the other. A session keeps the plans that it made while the
+ * tables were small, and those that hash or merge would read all channels for each publish. JIT costs 200 ms on a
+ * check of 10,000 channels.
  */
 const plans = ["enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"]
   .map((name) => `SET ${name} = off`)
@@ -26,7 +26,7 @@ END
 `;
 }
 
-/** Ages come in milliseconds. */
+/** @param age in milliseconds */
 export const ago = (age: string): string => `clock_timestamp() - ${age} * interval '1 millisecond'`;
 
 export const milliseconds = (time: string): string => `floor(extract(epoch FROM ${time}) * 1000)::text`;

@@ -30,7 +30,7 @@ const asText = { getTypeParser: () => (value: unknown) => value } as never;
 
 const ignore = (): void => {};
 
-/** The rows of each statement of a text, whatever parsers the application has set. */
+/** Resolves with the rows of each statement of a text, whatever parsers the application has set. */
 export async function ask(client: Pick<PostgresClient, "query">, text: string): Promise<(readonly Row[])[]> {
   const results = await client.query({ text, rowMode: "array", types: asText });
   return [results].flat().map((result) => (result as { rows: Row[] }).rows);
@@ -52,7 +52,7 @@ export class PoolDatabase implements Database {
     let isOver = false;
     let giveUp = (): void => void (isOver = true);
     const answer = this.#acquire().then(async (client) => {
-      // A pool that was exhausted gives one when nobody wants it any more.
+      // An exhausted pool may give a client when the time is up.
       if (isOver) {
         client.release();
         client.off("error", ignore);
@@ -71,7 +71,7 @@ export class PoolDatabase implements Database {
         release(false);
         return rows;
       } catch (error) {
-        // After an ERROR the connection is as it was; FATAL is its end.
+        // A connection survives an ERROR, but not a FATAL one.
         release((error as { severity?: unknown }).severity !== "ERROR");
         throw error;
       }
@@ -80,8 +80,8 @@ export class PoolDatabase implements Database {
   }
 
   /**
-   * The pool listens only to clients that are idle, and an error that nobody listens to ends the process: between a promise
-   * and whoever awaits it, the server may have gone.
+   * A client gets its error listener in the pool's callback. The pool listens to idle clients only, so if the server
+   * went between a promise and the code that awaits it, the error would end the process.
    */
   #acquire(): Promise<PooledClient> {
     return new Promise((resolve, reject) => {
@@ -100,7 +100,7 @@ export class PoolDatabase implements Database {
     };
     const client = new Client(
       this.#connectionString === undefined
-        ? // The pool hides the password from enumeration.
+        ? // The pool makes the password not enumerable.
           { ...options, password: options.password, keepAlive: true }
         : { connectionString: this.#connectionString, keepAlive: true },
     );

@@ -22,17 +22,18 @@ import { Subscription, type SubscriptionHost } from "../broker/subscription.js";
 import type { PublishableEvent } from "../format/compile-time-checks.js";
 import type { ServerSentEvent } from "../format/event.js";
 import { announce } from "../runtime/diagnostics.js";
+import { type Beginning, beginningIn } from "./beginning.js";
 import { ChannelClaims } from "./claims.js";
-import { ChannelCursor, type Newest } from "./cursor.js";
-import { explain, lacksSchema, needsToMigrate } from "./database.js";
-import { placeIn } from "./head.js";
+import { ChannelCursor } from "./cursor.js";
+import type { Entry } from "./entry.js";
+import { migrate } from "./migration.js";
 import { checkPostgresOptions, type PostgresBrokerOptions, type PostgresSettings } from "./options.js";
 import { composeId, type Place, placesIn } from "./place.js";
 import { Reader } from "./reader.js";
-import { bellOf, postgresSchema, schemaVersion } from "./schema.js";
-import { produced, Store } from "./store.js";
+import { bellOf } from "./schema.js";
+import { produced, Publisher } from "./publisher.js";
+import { Store } from "./store.js";
 import { Sweeper, sweepInterval } from "./sweeper.js";
-import type { Entry } from "./tail.js";
 import { checkTransactionClient, enqueue, type TransactionClient } from "./transaction.js";
 
 /** A transaction of the application's. */
@@ -45,11 +46,12 @@ export interface TransactionOptions {
 export interface PostgresBroker<E extends ServerSentEvent = ServerSentEvent> extends Broker<E> {
   publish<T extends E>(channel: string, event: (T | E) & PublishableEvent<T>): Promise<string>;
   /**
-   * Publishes in the application's transaction: the event exists if and only if that commits. It takes its place among the
-   * channel's events soon after, so there is no id yet. Outside a transaction it is committed at once.
+   * Publishes in the application's transaction: the event exists if and only if that commits. It takes its place
+   * among the channel's events soon after the commit, so it has no id yet. Outside a transaction it is committed at
+   * once.
    *
-   * @throws {EventStreamError} (as a rejection) as `publish` does; after `ERR_CHANNEL_ENDED` the transaction is usable.
-   *   The transaction's own errors come as they are.
+   * @throws {EventStreamError} (as a rejection) as `publish` does. After `ERR_CHANNEL_ENDED` the transaction can
+   *   still be used. The transaction's own errors arrive unchanged.
    */
   publish<T extends E>(
     channel: string,
@@ -59,8 +61,8 @@ export interface PostgresBroker<E extends ServerSentEvent = ServerSentEvent> ext
   /** Ends the channel; with `{ client }` if and only if the transaction commits. */
   end(channel: string, options?: TransactionOptions): Promise<void>;
   /**
-   * Makes the schema, or brings it up to date. Any number of processes may call it at once; where the schema is current it
-   * does nothing, and needs no right to.
+   * Makes the schema, or brings it up to date. Any number of processes may call it at once. Where the schema is
+   * current, it changes nothing and needs no permission to.
    *
    * @throws {EventStreamError} (as a rejection) `ERR_BROKER_UNAVAILABLE`
    */
@@ -68,8 +70,8 @@ export interface PostgresBroker<E extends ServerSentEvent = ServerSentEvent> ext
 }
 
 /**
- * A broker on PostgreSQL 13 or later, for many processes, or on an embedded PGlite. `await broker.migrate()` once before it is
- * used. A rejected `publish` may still have been stored.
+ * A broker on PostgreSQL 13 or later, for many processes, or on an embedded PGlite. Call `await broker.migrate()`
+ * before the first use. A `publish` that rejects may have been stored by then; it is not stored later.
  *
  * @throws {EventStreamError} `ERR_INVALID_OPTION`
  * @example const broker = postgresBroker<Message>({ pool: new Pool({ connectionString }) });
@@ -81,21 +83,19 @@ export function postgresBroker<E extends ServerSentEvent = ServerSentEvent>(
 }
 
 class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, SubscriptionHost<Entry, ChannelCursor> {
-  readonly #schema: string;
-  readonly #database: PostgresSettings["database"];
   readonly #store: Store;
+  readonly #publisher: Publisher;
   readonly #reader: Reader;
   readonly #sweeper: Sweeper;
   readonly #producers: Producers<E>;
   isClosed = false;
 
   constructor({ database, schema, history, listens, pollInterval, timeout }: PostgresSettings) {
-    this.#schema = schema;
-    this.#database = database;
     this.#store = new Store(database, schema, history, timeout, (channel) => {
       announce("error", { channel, error: channelEnded(channel) });
     });
-    // Often enough to keep the channels that are subscribed to from being forgotten.
+    this.#publisher = new Publisher(this.#store);
+    // Each check keeps the channels that have subscriptions from being forgotten.
     const interval = Math.min(pollInterval, sweepInterval(history.maxAge));
     this.#reader = new Reader(this.#store, database, listens ? bellOf(schema) : undefined, interval);
     this.#sweeper = new Sweeper(this.#store);
@@ -104,20 +104,7 @@ class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, Subs
 
   async migrate(): Promise<void> {
     this.#open();
-    const { s, timeout } = this.#store;
-    // Others may be at it, and each waits for the one before. A PGlite has still to start.
-    const patience = Math.max(timeout, 60_000);
-    const isCurrent = async (): Promise<boolean> => {
-      try {
-        const [rows = []] = await this.#database.run([`SELECT ${s}.version()`], patience);
-        return rows[0]?.[0] === schemaVersion(this.#schema);
-      } catch (error) {
-        if (lacksSchema(error)) return false;
-        throw explain(error, this.#schema);
-      }
-    };
-    if (await isCurrent()) return;
-    await this.#store.run([postgresSchema({ schema: this.#schema })], patience, needsToMigrate(this.#schema));
+    await migrate(this.#store);
   }
 
   publish(channel: string, event: E): Promise<string>;
@@ -127,12 +114,17 @@ class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, Subs
     const parts = encodeForPublishing(event);
     this.#open();
     if (options !== undefined) {
-      const refusal = await enqueue(checkTransactionClient(options), this.#schema, channel, JSON.stringify(parts));
+      const refusal = await enqueue(
+        checkTransactionClient(options),
+        this.#store.schema,
+        channel,
+        JSON.stringify(parts),
+      );
       if (refusal !== null) throw channelEnded(channel);
       return;
     }
-    const id = await this.#store.append(channel, parts);
-    this.#reader.published(channel);
+    const id = await this.#publisher.append(channel, parts);
+    this.#reader.onPublished(channel);
     return id;
   }
 
@@ -144,12 +136,12 @@ class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, Subs
     checkChannel(channel);
     this.#open();
     if (options !== undefined) {
-      const refusal = await enqueue(checkTransactionClient(options), this.#schema, channel, null);
+      const refusal = await enqueue(checkTransactionClient(options), this.#store.schema, channel, null);
       if (refusal === produced) throw channelProduced(channel);
       return;
     }
-    await this.#store.end(channel);
-    this.#reader.published(channel);
+    await this.#publisher.end(channel);
+    this.#reader.onPublished(channel);
   }
 
   async subscribe(
@@ -161,13 +153,14 @@ class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, Subs
     this.#open();
     const { lastEventId } = settings;
     const places = lastEventId === undefined ? undefined : placesIn(lastEventId, names);
-    const begun = await Promise.all(names.map((name) => this.#begin(name, places?.get(name), settings)));
+    const beginnings = await Promise.all(names.map((name) => this.#begin(name, places?.get(name), settings)));
     this.#open();
-    const beginning = {
-      cursors: begun.map(({ cursor }) => cursor),
-      isMissing: begun.some(({ isMissing }) => isMissing),
-    };
-    const subscription: AsyncIterable<PublishedEvent> = new Subscription(this, beginning, settings);
+    const cursors = beginnings.map(
+      ({ place, newest, isOver }, index) =>
+        new ChannelCursor(this.#reader, names[index] as string, place, newest, isOver),
+    );
+    const isMissing = beginnings.some((beginning) => beginning.isMissing);
+    const subscription: AsyncIterable<PublishedEvent> = new Subscription(this, { cursors, isMissing }, settings);
     return subscription as AsyncIterable<PublishedEvent<E>>;
   }
 
@@ -184,35 +177,12 @@ class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, Subs
     return this.#producers.stop(channel);
   }
 
-  /** Where a subscription begins in a channel, and whether something is missing before that. */
-  async #begin(
-    channel: string,
-    place: Place | undefined,
-    { lastEventId, from }: SubscribeSettings,
-  ): Promise<{ cursor: ChannelCursor; isMissing: boolean }> {
-    const begin = (at: Place, newest: Newest, isOver: boolean, isMissing: boolean) => ({
-      cursor: new ChannelCursor(this.#reader, channel, at, newest, isOver),
-      isMissing,
-    });
-    // Most clients that come back missed little: what they want is here.
+  async #begin(channel: string, place: Place | undefined, settings: SubscribeSettings): Promise<Beginning> {
+    // Most clients that come back have missed little, which is in memory.
     const tail = this.#reader.find(channel);
-    if (place !== undefined && tail?.has(place) === true) return begin(place, { place, head: tail.head }, false, false);
-    const { head, start, clock } = await this.#store.locate(channel);
-    if (head === undefined) {
-      // A channel lives for `maxAge` at least: since then none has come and gone.
-      const isKnown = place !== undefined && "asOf" in place && clock - place.asOf < this.#store.history.maxAge;
-      return begin({ asOf: clock }, { place: { asOf: clock }, head }, false, lastEventId !== undefined && !isKnown);
-    }
-    const { run, last, isEnded } = head;
-    const newest = { place: { run, n: last }, head };
-    const known = place === undefined ? undefined : placeIn(head, place, this.#store.history.maxAge);
-    const isMissing =
-      lastEventId === undefined
-        ? // What a producer fills is read from its beginning, or it is not whole.
-          from === "start" && head.production !== "none" && start > 0
-        : known === undefined || known < start;
-    const n = isMissing || (lastEventId === undefined && from === "start") ? start : (known ?? last);
-    return begin({ run, n }, newest, isEnded && n >= last, isMissing);
+    if (place !== undefined && tail?.has(place) === true)
+      return { place, newest: { place, status: tail.status }, isOver: false, isMissing: false };
+    return beginningIn(await this.#store.locate(channel), place, settings, this.#store.history);
   }
 
   compare(a: Entry, b: Entry): number {

@@ -1,8 +1,9 @@
 import type { Define } from "./plpgsql.js";
 
 /**
- * What a producer asks, in one step: `claim`, `append` (its event of this number), `renew`, `end` (after `content`, if there is
- * one), and `stop`, which anybody may ask. Returns the verdict, after a row for each pending event that was dropped.
+ * All that a producer does: `claim`, `append` (its event of this number), `renew`, `end` (after `content`, if there
+ * is any). And `stop`, which anybody may call. Returns the verdict, after a row for each pending event that was
+ * dropped.
  */
 export function producingFunction(s: string, define: Define): string {
   return define(
@@ -10,13 +11,13 @@ export function producingFunction(s: string, define: Define): string {
     "TABLE (verdict text, dropped text)",
     `c record;
   lease_end timestamptz := clock_timestamp() + lease * interval '1 millisecond';`,
-    `  -- Nothing is made of a name that somebody guesses.
+    `  -- A guessed name makes no channel.
   IF act <> 'claim' AND NOT EXISTS (SELECT FROM ${s}.channels AS h WHERE h.name = channel) THEN
     RETURN QUERY SELECT CASE act WHEN 'stop' THEN 'false' ELSE 'lost' END, NULL;
     RETURN;
   END IF;
   PERFORM ${s}.lock(ARRAY[channel]);
-  -- What was committed before takes its place before.
+  -- Events that transactions have committed by now come first.
   RETURN QUERY SELECT NULL, r.dropped FROM ${s}.drain(ARRAY[channel], max_events) AS r WHERE r.dropped IS NOT NULL;
   SELECT * INTO c FROM ${s}.channels AS h WHERE h.name = channel;
   IF act = 'claim' THEN
@@ -47,7 +48,7 @@ export function producingFunction(s: string, define: Define): string {
       WHERE h.id = c.id;
     END IF;
   END IF;
-  -- A renewal changes nothing that anybody reads, and a bell for it would call the producer to renew again.
+  -- A renewal changes nothing that anybody reads, and its notification would make the producer renew again.
   IF act <> 'renew' OR verdict <> 'held' THEN
     PERFORM ${s}.settle(ARRAY[channel], max_events);
   END IF;

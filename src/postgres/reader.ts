@@ -1,46 +1,44 @@
 import { backOff } from "../runtime/backoff.js";
 import type { Newest, Page, Tails } from "./cursor.js";
 import { type Database, type Runner, sqlState } from "./database.js";
+import { EndWatchers } from "./end-watchers.js";
 import { Listener, type ListenerEvents } from "./listener.js";
-import { Pace } from "./pace.js";
-import { type Found, foundIn, readStatement } from "./readings.js";
+import { newsIn, transactional } from "./notification.js";
+import { PollTimer } from "./poll-timer.js";
+import { anyway, ReadQueue } from "./read-queue.js";
+import type { ReadResult } from "./read-statement.js";
 import type { Store } from "./store.js";
 import { Tail } from "./tail.js";
 import { keyOf, TailIndex } from "./tail-index.js";
-import { Watches } from "./watches.js";
-
-/** How many channels one statement reads at most. */
-const tailsAtOnce = 64;
-
-/** That a tail is to be read whatever is known of it. */
-const anyway = Infinity;
 
 /**
- * Reads the channels that have subscriptions in this process and feeds their tails: those that a bell names, and every
- * `interval` those that have changed, which one statement tells.
+ * Reads the channels that have subscriptions in this process and feeds their tails: those that a notification names,
+ * and at every `interval` those that have changed, which one statement tells.
  *
- * A bell is never believed for more than that it may be worth reading, so one that is lost costs time only.
+ * A notification only says that reading may be worthwhile, so one that is lost costs time and nothing else.
  */
 export class Reader implements Tails, ListenerEvents {
   readonly maxAge: number;
   readonly #store: Store;
   readonly #listener: Listener;
-  readonly #pace: Pace;
+  readonly #timer: PollTimer;
   readonly #tails = new TailIndex();
-  readonly #watches = new Watches();
-  /** The tails to read, each with the number of an event that it has to have. */
-  #rung = new Map<Tail, number>();
+  readonly #watchers = new EndWatchers();
+  readonly #queue = new ReadQueue();
   #state: "idle" | "running" | "closed" = "idle";
-  /** Those that somebody fills: whoever reads them notices when its lease is over. */
+  /** The tails whose channel has a producer: its lease may run out. */
   readonly #produced = new Set<Tail>();
   #isCheckDue = false;
   #isDrainDue = false;
 
-  /** @param bell `undefined`: it does not listen, and asks every `interval` milliseconds */
+  /**
+   * @param bell the name of the notifications; `undefined`: it polls every `interval` milliseconds and does not
+   *   listen
+   */
   constructor(store: Store, database: Database, bell: string | undefined, interval: number) {
     this.#store = store;
     this.#listener = new Listener(database, bell, store.timeout, interval, this);
-    this.#pace = new Pace(interval);
+    this.#timer = new PollTimer(interval);
     this.maxAge = store.history.maxAge;
   }
 
@@ -48,13 +46,12 @@ export class Reader implements Tails, ListenerEvents {
     return this.#tails.find(channel);
   }
 
-  join(channel: string, { place, head }: Newest): Tail {
+  join(channel: string, { place, status }: Newest): Tail {
     let tail = this.#tails.find(channel);
     if (tail === undefined) {
-      const { maxEvents, maxAge } = this.#store.history;
-      tail = new Tail(channel, place, head, maxEvents, maxAge);
+      tail = new Tail(channel, place, status, this.#store.history);
       this.#tails.add(tail);
-      this.#ring(tail, anyway);
+      this.#request(tail, anyway);
     }
     tail.subscriptions++;
     return tail;
@@ -63,20 +60,20 @@ export class Reader implements Tails, ListenerEvents {
   leave(tail: Tail): void {
     tail.subscriptions--;
     if (tail.subscriptions > 0) return;
-    this.#rung.delete(tail);
-    this.#forget(tail);
+    this.#queue.delete(tail);
+    this.#detach(tail);
   }
 
-  /** Reads that its subscriptions have asked for go on. */
-  #forget(tail: Tail): void {
+  /** Later subscriptions get another tail. This one is read only where its own subscriptions ask for it. */
+  #detach(tail: Tail): void {
     this.#tails.delete(tail);
     this.#produced.delete(tail);
   }
 
   refresh(tail: Tail): Promise<void> {
     return new Promise((resolve) => {
-      tail.refreshing.push(resolve);
-      this.#ring(tail, anyway);
+      tail.onRead.push(resolve);
+      this.#request(tail, anyway);
     });
   }
 
@@ -84,73 +81,78 @@ export class Reader implements Tails, ListenerEvents {
     return this.#store.page(tail.channel, { run, n }, () => tail.subscriptions > 0 && this.#isOpen);
   }
 
-  /** Has `wake` called when the channel has ended, or may have. */
+  /**
+   * Calls `wake` when the channel has ended, or may have.
+   *
+   * @returns a function that ends the watch
+   */
   watch(channel: string, wake: () => void): () => void {
-    const unwatch = this.#watches.add(keyOf(channel), wake, () => this.#listener.isListening);
+    const unwatch = this.#watchers.add(keyOf(channel), wake, () => this.#listener.isListening);
     if (this.#state === "idle") void this.#run();
     return unwatch;
   }
 
-  /** This process has published an event: who does not listen would hear of it with the next check only. */
-  published(channel: string): void {
+  /**
+   * This process has published to the channel. Without notifications it would read the event at the next check only.
+   */
+  onPublished(channel: string): void {
     const tail = this.#tails.find(channel);
-    if (!this.#listener.isListening && tail !== undefined) this.#ring(tail, anyway);
+    if (!this.#listener.isListening && tail !== undefined) this.#request(tail, anyway);
   }
 
   async close(): Promise<void> {
     this.#state = "closed";
     for (const tail of this.#tails) tail.wake();
-    this.#pace.wake();
+    this.#timer.wake();
     await this.#listener.close();
   }
 
-  #ring(tail: Tail, n: number): void {
-    this.#rung.set(tail, Math.max(n, this.#rung.get(tail) ?? 0));
+  #request(tail: Tail, n: number): void {
+    this.#queue.add(tail, n);
     if (this.#state === "idle") void this.#run();
-    else this.#pace.wake();
+    else this.#timer.wake();
   }
 
-  /** What a bell says: nothing where something is pending, else the keys of channels and the numbers of their last events. */
   onNotification(payload: string): void {
-    if (payload === "") {
+    if (payload === transactional) {
       this.#isDrainDue = true;
-      this.#pace.wake();
+      this.#timer.wake();
     }
-    for (const [, key, last, ended] of payload.matchAll(/([0-9a-f]{16}):(\d+)(!?)/g)) {
-      if (ended === "!") this.#watches.ring(key as string);
-      const tail = this.#tails.findByKey(key as string);
-      if (tail === undefined) continue;
-      if (ended === "!") this.#ring(tail, anyway);
-      else if (Number(last) > tail.last) this.#ring(tail, Number(last));
+    for (const { key, last, mayHaveEnded } of newsIn(payload)) {
+      if (mayHaveEnded) this.#watchers.wake(key);
+      const tail = this.#tails.findByKey(key);
+      const n = mayHaveEnded ? anyway : last;
+      if (tail !== undefined && n > tail.last) this.#request(tail, n);
     }
   }
 
   onChange(): void {
     this.#isCheckDue = this.#tails.size > 0;
-    this.#watches.ringAll();
-    this.#pace.wake();
+    this.#watchers.wakeAll();
+    this.#timer.wake();
   }
 
   async #run(): Promise<void> {
     this.#state = "running";
     for (let failures = 0; this.#isOpen;) {
+      const { runner } = this.#listener;
       try {
-        const { runner } = this.#listener;
         if (this.#isCheckDue) await this.#check(runner);
         if (this.#isDrainDue) await this.#drain(runner);
         await this.#read(runner);
         failures = 0;
       } catch (error) {
-        if (sqlState(error) === undefined) await this.#listener.close();
+        // Without an error of the database's own, it is the connection that failed.
+        if (sqlState(error) === undefined) await this.#listener.discard(runner);
         this.#isCheckDue = true;
         if (this.#isOpen) await backOff(failures++);
         continue;
       }
-      if (this.#rung.size > 0 || this.#isDrainDue || this.#isCheckDue || !this.#isOpen) continue;
-      const due = await this.#pace.rest(this.#produced.size > 0, this.#tails.size > 0);
+      if (!this.#queue.isEmpty || this.#isDrainDue || this.#isCheckDue || !this.#isOpen) continue;
+      const due = await this.#timer.rest(this.#produced.size > 0, this.#tails.size > 0);
       this.#isDrainDue ||= due.areLeasesDue;
       if (!due.isCheckDue) continue;
-      if (this.#tails.size === 0 && !this.#watches.isWatching) break;
+      if (this.#tails.size === 0 && this.#watchers.isEmpty) break;
       for (const tail of this.#tails) tail.expire();
       this.#isCheckDue = true;
     }
@@ -162,78 +164,50 @@ export class Reader implements Tails, ListenerEvents {
     return this.#state !== "closed";
   }
 
-  /** Which channels have changed, and that those of this process are used. */
   async #check(runner: Runner): Promise<void> {
     this.#isCheckDue = false;
-    const { s, history, timeout } = this.#store;
+    this.#isDrainDue = false;
     const tails = [...this.#tails];
-    const [clock, rows = [], , drained = []] = await runner.run(
-      [
-        `SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::text`,
-        readStatement(s, tails, history.maxAge, false),
-        this.#store.touchStatement(tails.map(({ channel }) => channel)),
-        this.#store.drainStatement(),
-      ],
-      timeout,
-    );
-    this.#isDrainDue = this.#store.drained(drained);
-    for (const [index, { head }] of foundIn(rows, tails).entries()) {
+    const { clock, results, hasMore } = await this.#store.check(tails, runner);
+    this.#isDrainDue ||= hasMore;
+    for (const [index, { status }] of results.entries()) {
       const tail = tails[index] as Tail;
-      if (head !== undefined) this.#ring(tail, anyway);
-      else if ("asOf" in tail.place) tail.place = { asOf: Number(clock?.[0]?.[0]) };
+      if (status !== undefined) this.#request(tail, anyway);
+      else if ("asOf" in tail.place) tail.place = { asOf: clock };
     }
   }
 
   async #drain(runner: Runner): Promise<void> {
     this.#isDrainDue = false;
     const [rows = []] = await runner.run([this.#store.drainStatement()], this.#store.timeout);
-    this.#isDrainDue ||= this.#store.drained(rows);
+    this.#isDrainDue ||= this.#store.onDrained(rows);
   }
 
   async #read(runner: Runner): Promise<void> {
-    const tails: Tail[] = [];
-    for (const [tail, n] of this.#rung) {
-      if (tails.length === tailsAtOnce) break;
-      this.#rung.delete(tail);
-      // An earlier read has brought it.
-      if (n > tail.last) tails.push(tail);
-    }
+    const tails = this.#queue.take();
     if (tails.length === 0) return;
-    const waiting = tails.map((tail) => tail.refreshing.splice(0));
+    const callbacks = tails.map((tail) => tail.onRead.splice(0));
     try {
-      const { s, history, timeout } = this.#store;
-      const [rows = []] = await runner.run([readStatement(s, tails, history.maxAge, true)], timeout);
-      for (const [index, found] of foundIn(rows, tails).entries()) this.#feed(tails[index] as Tail, found);
-      for (const resolve of waiting.flat()) resolve();
+      const results = await this.#store.read(tails, runner);
+      for (const [index, result] of results.entries()) this.#update(tails[index] as Tail, result);
+      for (const onRead of callbacks.flat()) onRead();
     } catch (error) {
       for (const [index, tail] of tails.entries()) {
-        this.#rung.set(tail, anyway);
-        tail.refreshing.push(...(waiting[index] ?? []));
+        this.#queue.add(tail, anyway);
+        tail.onRead.push(...(callbacks[index] ?? []));
       }
       throw error;
     }
   }
 
-  #feed(tail: Tail, { head, entries, error }: Found): void {
-    if (head === undefined) return;
-    const losses = tail.losses.length;
-    tail.reconcile(head);
-    if (tail.losses.length > losses) this.#ring(tail, anyway);
-    else {
-      tail.append(entries);
-      if (error !== undefined) {
-        tail.error = error;
-        this.#forget(tail);
-      } else if (entries.length === 0 && head.last > tail.last) tail.skip(head.last);
-      else if (head.last > tail.last) this.#ring(tail, anyway);
-      if (head.production === "live") this.#produced.add(tail);
-      else this.#produced.delete(tail);
-      if (head.isEnded && tail.last >= head.last) {
-        tail.isEnded = true;
-        // Who subscribes from now on asks the database: the channel may be forgotten, and begin anew.
-        this.#forget(tail);
-      }
-    }
+  #update(tail: Tail, result: ReadResult): void {
+    // The last subscription may have left in the meantime.
+    if (result.status === undefined || tail.subscriptions === 0) return;
+    if (tail.update(result)) this.#request(tail, anyway);
+    if (result.status.production === "live") this.#produced.add(tail);
+    else this.#produced.delete(tail);
+    // A channel that has ended may be forgotten and begin anew, so later subscriptions ask the database.
+    if (tail.isEnded || tail.error !== undefined) this.#detach(tail);
     tail.wake();
   }
 }

@@ -4,16 +4,22 @@ import { ago, type Define, milliseconds } from "./plpgsql.js";
 const pageEvents = 256;
 const pageBytes = 1_000_000;
 
+/** What `statusOf` reads. */
+const statusColumns =
+  "id text, era text, prior_era text, since text, last text, ended text, born text, production text";
+const status = `to_hex(c.id), c.era::text, c.prior_era::text, c.since::text, c.last::text, c.ended_at::text,
+    ${milliseconds("c.born")}, c.production`;
+
 export function readingFunctions(s: string, define: Define): string {
   return [
-    // Where each channel stands, in the order of the names; all null but the clock where it does not exist.
+    // The status of each channel, in the order of the names. Where it does not exist, all columns but the clock are
+    // null.
     define(
       "locate(names text[], max_age bigint)",
-      "TABLE (clock text, id text, era text, prior_era text, since text, last text, ended text, born text, production text, start text)",
+      `TABLE (clock text, ${statusColumns}, start text)`,
       "",
       `  RETURN QUERY
-  SELECT ${milliseconds("clock_timestamp()")}, to_hex(c.id), c.era::text, c.prior_era::text, c.since::text, c.last::text,
-    c.ended_at::text, ${milliseconds("c.born")}, c.production, coalesce(oldest.n - 1, c.last)::text
+  SELECT ${milliseconds("clock_timestamp()")}, ${status}, coalesce(oldest.n - 1, c.last)::text
   FROM unnest(names) WITH ORDINALITY AS q (name, place)
   LEFT JOIN ${s}.channels AS c ON c.name = q.name
   LEFT JOIN LATERAL (
@@ -22,14 +28,14 @@ export function readingFunctions(s: string, define: Define): string {
   ) AS oldest ON true
   ORDER BY q.place;`,
     ),
-    // What comes after a place: the channels that are not as they were known, each with a page of its events, or with none.
+    // The channels that have changed since the reader knew them, each with a page of the events after a place, or
+    // without.
     define(
       "read(names text[], known text[], afters bigint[], max_age bigint, with_events boolean)",
-      "TABLE (place text, id text, era text, prior_era text, since text, last text, ended text, born text, production text, at text, n text, payload text)",
+      `TABLE (place text, ${statusColumns}, at text, n text, payload text)`,
       "",
       `  RETURN QUERY
-  SELECT q.place::text, to_hex(c.id), c.era::text, c.prior_era::text, c.since::text, c.last::text,
-    c.ended_at::text, ${milliseconds("c.born")}, c.production, (extract(epoch FROM page.at) * 1000000)::bigint::text, page.n::text, page.payload
+  SELECT q.place::text, ${status}, (extract(epoch FROM page.at) * 1000000)::bigint::text, page.n::text, page.payload
   FROM unnest(names, known, afters) WITH ORDINALITY AS q (name, known, after, place)
   JOIN ${s}.channels AS c ON c.name = q.name
   LEFT JOIN LATERAL (

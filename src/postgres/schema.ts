@@ -5,12 +5,12 @@ import { dollarQuoted, identifier, literal } from "./sql.js";
 
 export const defaultSchema = "event_source";
 
-/** The lock that makes processes which migrate at once wait for each other. */
+/** The number of the lock for which processes that migrate at once wait. */
 const migrationLock = 5_067_093_914_262_391;
 
 /**
- * The statements that make the broker's schema, for the application's own migrations: they may run in its transaction, and
- * again wherever they have run before. `broker.migrate()` runs the same.
+ * The statements that make the broker's schema, for the application's own migrations: they may run in its
+ * transaction, and again wherever they have run before. `broker.migrate()` runs the same.
  *
  * @throws {EventStreamError} `ERR_INVALID_OPTION`
  * @example await client.query(postgresSchema());
@@ -21,19 +21,21 @@ export function postgresSchema(options: { readonly schema?: string | undefined }
   });
   const s = identifier(name);
   return `${definition(name)}
--- Last, so that it says that everything above has been done.
+-- Last, because it says that everything above has been done.
 CREATE OR REPLACE FUNCTION ${s}.version() RETURNS text LANGUAGE sql IMMUTABLE AS ${dollarQuoted(
     `SELECT ${literal(schemaVersion(name))}`,
   )};
 `;
 }
 
-/** What `version()` in the schema returns where the schema is the one of this release. */
+/** The answer of `version()` in a schema that this release has made. */
 export function schemaVersion(schema: string): string {
   return createHash("sha256").update(definition(schema)).digest("hex").slice(0, 16);
 }
 
-/** The name under which a schema's broker notifies and listens: plain, for PGlite folds and unquotes names by rules of its own. */
+/**
+ * The name that a schema's brokers notify and listen to: plain, because PGlite has rules of its own for quoted ones.
+ */
 export function bellOf(schema: string): string {
   return `event_source_${createHash("sha256").update(schema).digest("hex").slice(0, 16)}`;
 }
@@ -51,12 +53,13 @@ export function checkSchema(schema: unknown): string {
 }
 
 /**
- * - `channels`: a row is updated with every publish, in its page (HOT), for which half of the page is kept free and none of
- *   the columns that change is indexed. `id` and `era`, the server's timeline, are in every event's id; up to `since` the ids
- *   of `prior_era` are good too. Events up to `trimmed` have been deleted.
- *   `producer` is a token, `production` how it goes with it (live, ended, stopped, lost), `produced` the number of its last event.
+ * - `channels`: every publish updates a row, within its page (HOT), because half of each page is kept free and no
+ *   column that changes is indexed. Every event's id has the `id` and the `era`, which is the server's timeline; up
+ *   to `since`, ids with `prior_era` are valid too. Events up to `trimmed` have been deleted. `producer` is a token,
+ *   `production` its state (live, ended, stopped, lost), `produced` the number of its last event.
  * - `events`: `n` counts from 1 without a hole, so that a gap is arithmetic.
- * - `pending`: what transactions have published and nobody has numbered yet. A payload that is null ends the channel.
+ * - `pending`: the events that transactions have published and nobody has numbered yet. A null payload ends the
+ *   channel.
  */
 function definition(schema: string): string {
   const s = identifier(schema);

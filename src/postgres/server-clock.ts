@@ -6,20 +6,23 @@ type Ask = (text: string) => Promise<readonly (readonly Row[])[]>;
 const now = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
 /**
- * The server's clock, as its answers have shown it, so that every transaction carries the time after which it must not begin.
+ * The server's clock, learnt from its answers, so that every transaction can carry the time after which it must not
+ * begin.
  *
- * `statement_timeout` alone counts from when the server reads a statement. A server that stood still, or a network that held
- * the statement back, would carry out what was rejected minutes ago. The price is one round trip before the first transaction.
+ * `statement_timeout` alone counts from when the server reads a statement. A server that stood still, or got the
+ * statement late, would carry out a request that was rejected minutes ago. The price is a round trip before the first
+ * transaction.
  */
 export class ServerClock {
   /** By how many milliseconds, at least, the server's clock is ahead of `performance.now()`. */
   #lead: number | undefined;
 
   /**
-   * Runs statements as one transaction. In one text they are one, in which the statement that fails undoes the others, so
-   * that nothing is left to roll back.
+   * Runs statements as one transaction, which they are because they are one text: if one fails, none of them was
+   * done.
    *
-   * @param deadline by `performance.now()`: the transaction does not begin later, and each statement is cancelled then
+   * @param deadline by `performance.now()`. The transaction does not begin later, and a statement is cancelled at
+   *   that time
    */
   async transaction(ask: Ask, statements: readonly string[], deadline: number): Promise<readonly (readonly Row[])[]> {
     const lead = this.#lead ?? (await this.#read(ask));
@@ -28,7 +31,7 @@ export class ServerClock {
     const patience = Math.max(1, Math.ceil(deadline - sent));
     const text = [
       "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
-      // A negative timeout is out of range: the server refuses the whole text.
+      // After the deadline the timeout is negative, which the server refuses, and the whole text with it.
       `SELECT c.now::text, set_config('statement_timeout', CASE WHEN c.now < ${last} ` +
         `THEN least(${last} - c.now, ${patience}) ELSE -1 END::text, true) FROM (SELECT ${now} AS now) AS c`,
       ...statements,
@@ -52,12 +55,12 @@ export class ServerClock {
     return this.#learn(told, sent);
   }
 
-  /** The answer was written between `sent` and now. The quicker it came, the closer it is. */
+  /** The server read its clock between `sent` and now. The quicker the answer, the closer the estimate. */
   #learn(told: readonly Row[], sent: number): number {
     const time = Number(told[0]?.[0]);
     const least = time - performance.now();
     const most = time + 1 - sent;
-    // Above the most that is possible, it was learnt before the clock was set back.
+    // A lead that is not possible any more was learnt before the clock was set back.
     this.#lead = this.#lead === undefined || this.#lead > most ? least : Math.max(this.#lead, least);
     return this.#lead;
   }

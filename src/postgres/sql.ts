@@ -1,25 +1,25 @@
-/**
- * SQL as text, with the values in it. Several statements in one text are one transaction and one round trip, on a `pg` client,
- * on PGlite and through PgBouncer alike, and nothing of the application's own conversion of parameters takes part.
+/*
+ * Values are written into the SQL text. Several statements in one text are one transaction and one round trip, on a
+ * `pg` client, on PGlite and through PgBouncer alike, and the application's conversion of parameters does not matter.
  */
 
 export function identifier(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
-/** Read alike whether `standard_conforming_strings` is on or off. */
+/** A string that is the same whether `standard_conforming_strings` is on or off. */
 export function literal(text: string): string {
   const quoted = text.replaceAll("'", "''");
   return quoted.includes("\\") ? ` E'${quoted.replaceAll("\\", "\\\\")}'` : `'${quoted}'`;
 }
 
-/** A `text[]`; `null` stays one. */
+/** A `text[]`, in which `null` is NULL. */
 export function textArray(values: readonly (string | null)[]): string {
   const elements = values.map((value) => (value === null ? "NULL" : `"${value.replace(/["\\]/g, "\\$&")}"`));
   return `${literal(`{${elements.join(",")}}`)}::text[]`;
 }
 
-/** A body that nothing in it can end. */
+/** A function's body in quotes that it does not contain. */
 export function dollarQuoted(body: string): string {
   let tag = "$sql$";
   while (body.includes(tag)) tag = tag.replace("$sql", "$sql_");
@@ -31,7 +31,7 @@ export function storedName(channel: string): string {
   return channel.replaceAll("\\", "\\\\").replaceAll("\0", "\\0");
 }
 
-/** The name that was stored so. */
+/** The channel's name, from the one that `storedName` made. */
 export function originalName(stored: string): string {
   return stored.replace(/\\(.)/g, (_escape, character: string) => (character === "0" ? "\0" : character));
 }

@@ -1,100 +1,80 @@
-import { channelEnded, channelProduced, type History } from "../broker/checks.js";
-import type { EventParts } from "../broker/published-event.js";
-import { EventStreamError } from "../errors.js";
+import type { History } from "../broker/checks.js";
+import type { EventStreamError } from "../errors.js";
 import { backOff } from "../runtime/backoff.js";
 import { Batch } from "./batch.js";
-import { type Database, explain, type Row, sqlState } from "./database.js";
-import { type Head, headOf } from "./head.js";
+import { type Database, explain, type Row, type Runner, sqlState } from "./database.js";
+import { type ChannelStatus, statusOf } from "./channel-status.js";
 import type { Place } from "./place.js";
-import { type Found, foundIn, type Reading, readStatement } from "./readings.js";
+import { type ReadResult, resultsOf, type ReadRequest, readStatement } from "./read-statement.js";
 import { identifier, originalName, storedName, textArray } from "./sql.js";
 
-/** How many events, or kilobytes of them, go in one statement at most. */
-const batchSize = 1000;
+/** How many channels one statement looks up at most. */
+const channelsAtOnce = 1000;
 
-/** How many pages are read by one. */
+/** How many pages one statement reads at most. */
 const pagesAtOnce = 16;
 
-interface Publication {
-  readonly name: string;
-  /** `null` ends the channel. */
-  readonly payload: string | null;
-}
-
-/** In place of an id: a producer will end the channel. */
-export const produced = "produced";
-
-/** Where a channel stands; without a head it does not exist. */
+/** The first and the last event of a channel at the moment. */
 export interface Location {
-  readonly head: Head | undefined;
-  /** The number of the event after which what is held begins. */
+  /** `undefined` where the channel does not exist. */
+  readonly status: ChannelStatus | undefined;
+  /** The number of the event before the first that is held. */
   readonly start: number;
   /** The server's clock, in milliseconds. */
   readonly clock: number;
+}
+
+/** What a check of channels has found. */
+export interface Check {
+  readonly clock: number;
+  readonly results: readonly ReadResult[];
+  /** Whether more events of transactions may be pending. */
+  readonly hasMore: boolean;
 }
 
 /** The channels in the database, asked through the application's pool. */
 export class Store {
   readonly history: History;
   readonly timeout: number;
-  /** The schema's name as SQL. */
+  /** The schema's name as an SQL identifier. */
   readonly s: string;
-  readonly #schema: string;
+  readonly schema: string;
   readonly #database: Database;
-  readonly #drop: (channel: string) => void;
-  readonly #publications: Batch<Publication, string | null | EventStreamError>;
+  readonly onDrop: (channel: string) => void;
   readonly #locations: Batch<string, Location>;
-  readonly #pages: Batch<Reading, Found>;
+  readonly #pages: Batch<ReadRequest, ReadResult>;
 
-  /** @param drop told of each channel for which a transaction committed an event after its end */
-  constructor(database: Database, schema: string, history: History, timeout: number, drop: (channel: string) => void) {
+  /** @param onDrop called for each channel for which a transaction committed an event after its end */
+  constructor(
+    database: Database,
+    schema: string,
+    history: History,
+    timeout: number,
+    onDrop: (channel: string) => void,
+  ) {
     this.#database = database;
-    this.#schema = schema;
+    this.schema = schema;
     this.s = identifier(schema);
     this.history = history;
     this.timeout = timeout;
-    this.#drop = drop;
-    const sizeOf = ({ payload }: Publication): number => 1 + (payload?.length ?? 0) / 1000;
-    this.#publications = new Batch(timeout, batchSize, sizeOf, (all, left) => this.#number(all, left));
-    this.#locations = new Batch<string, Location>(
-      timeout,
-      batchSize,
-      () => 1,
-      (all, left) => this.#locate(all, left),
-    );
-    this.#pages = new Batch<Reading, Found>(
-      timeout,
-      pagesAtOnce,
-      () => 1,
-      (all, left) => this.#read(all, left),
-    );
-  }
-
-  /** @returns the event's id */
-  async append(channel: string, parts: EventParts): Promise<string> {
-    const id = await this.#publications.ask({ name: storedName(channel), payload: JSON.stringify(parts) });
-    if (id instanceof EventStreamError) throw id;
-    if (id === null) throw channelEnded(channel);
-    return id;
-  }
-
-  async end(channel: string): Promise<void> {
-    const id = await this.#publications.ask({ name: storedName(channel), payload: null });
-    if (id instanceof EventStreamError) throw id;
-    if (id === produced) throw channelProduced(channel);
+    this.onDrop = onDrop;
+    this.#locations = new Batch(timeout, channelsAtOnce, (channels, left) => this.#locate(channels, left));
+    this.#pages = new Batch(timeout, pagesAtOnce, (requests, left) => this.#readPages(requests, left));
   }
 
   locate(channel: string): Promise<Location> {
     return this.#locations.ask(channel);
   }
 
-  /** What comes after a place, a page of it. As long as the database is away and it is wanted, it is asked for again. */
-  async page(channel: string, place: Place, isWanted: () => boolean): Promise<Found> {
+  /**
+   * Reads a page of what comes after a place. Tries again while the database is away, as long as the page is wanted.
+   */
+  async page(channel: string, place: Place, isWanted: () => boolean): Promise<ReadResult> {
     for (let failures = 0; ; failures++) {
       try {
-        const found = await this.#pages.ask({ channel, place });
-        if (found.error !== undefined && found.entries.length === 0) throw found.error as Error;
-        return found;
+        const page = await this.#pages.ask({ channel, place });
+        if (page.error !== undefined && page.entries.length === 0) throw page.error as Error;
+        return page;
       } catch (error) {
         if ((error as EventStreamError).code !== "ERR_BROKER_UNAVAILABLE" || !isWanted()) throw error;
         await backOff(failures);
@@ -102,7 +82,13 @@ export class Store {
     }
   }
 
-  /** Asks again where the transaction lost against another one: then nothing of it was done. */
+  /**
+   * Runs statements as one transaction, and again where that had to give way to another one: then nothing of it was
+   * done.
+   *
+   * @param needs what the role needs for it, where it lacks a permission
+   * @throws {EventStreamError} `ERR_BROKER_UNAVAILABLE`, `ERR_UNSERIALIZABLE_DATA`
+   */
   async run(
     statements: readonly string[],
     timeout: number = this.timeout,
@@ -114,55 +100,57 @@ export class Store {
         return await this.#database.run(statements, deadline - performance.now());
       } catch (error) {
         const isConflict = ["40001", "40P01"].includes(sqlState(error) ?? "");
-        if (!isConflict || performance.now() >= deadline) throw explain(error, this.#schema, needs);
+        if (!isConflict || performance.now() >= deadline) throw explain(error, this.schema, needs);
       }
     }
   }
 
-  /** Numbers what transactions have published: to these channels, or to the first few that have such events. */
+  /**
+   * Numbers the events that transactions have published: to these channels, or to the first few that have such
+   * events.
+   */
   drainStatement(channels?: readonly string[]): string {
     const names = channels === undefined ? "NULL" : textArray(channels.map(storedName));
     return `SELECT * FROM ${this.s}.drain(${names}, ${this.history.maxEvents})`;
   }
 
-  /** Says that channels are used: without it they are forgotten after `maxAge`. */
-  touchStatement(channels: readonly string[]): string {
-    return `SELECT ${this.s}.touch(${textArray(channels.map(storedName))}, ${Math.ceil(this.history.maxAge / 4)})`;
-  }
-
-  /** @returns whether more may be waiting */
-  drained(rows: readonly Row[]): boolean {
+  /**
+   * Reports the events that were dropped.
+   *
+   * @param rows the answer to a `drainStatement`
+   * @returns whether more may be pending
+   */
+  onDrained(rows: readonly Row[]): boolean {
     let hasMore = false;
     for (const [dropped, more] of rows) {
-      if (typeof dropped === "string") this.#drop(originalName(dropped));
+      if (typeof dropped === "string") this.onDrop(originalName(dropped));
       hasMore ||= more !== null;
     }
     return hasMore;
   }
 
-  async #number(publications: readonly Publication[], timeout: number): Promise<(string | null | EventStreamError)[]> {
-    const names = textArray(publications.map(({ name }) => name));
-    const payloads = textArray(publications.map(({ payload }) => payload));
-    const channels = textArray([...new Set(publications.map(({ name }) => name))]);
-    const statement = `SELECT * FROM ${this.s}.number(${channels}, ${names}, ${payloads}, ${this.history.maxEvents})`;
-    const ids: (string | null)[] = publications.map(() => null);
-    try {
-      const [rows = []] = await this.run([statement], timeout);
-      for (const [item, id, dropped] of rows) {
-        if (typeof item === "string") ids[Number(item) - 1] = id ?? null;
-        else this.#drop(originalName(dropped as string));
-      }
-      return ids;
-    } catch (error) {
-      // What the database cannot hold (a character, so many bytes) must not take the others with it.
-      if ((error as EventStreamError).code !== "ERR_UNSERIALIZABLE_DATA") throw error;
-      if (publications.length === 1) return [error as EventStreamError];
-      const middle = publications.length >> 1;
-      return [
-        ...(await this.#number(publications.slice(0, middle), timeout)),
-        ...(await this.#number(publications.slice(middle), timeout)),
-      ];
-    }
+  async read(requests: readonly ReadRequest[], runner: Runner): Promise<ReadResult[]> {
+    const statement = readStatement(this.s, requests, this.history.maxAge, true);
+    const [rows = []] = await runner.run([statement], this.timeout);
+    return resultsOf(rows, requests);
+  }
+
+  /** Asks which channels have changed, and keeps all of them from being forgotten, which they are `maxAge` later. */
+  async check(requests: readonly ReadRequest[], runner: Runner): Promise<Check> {
+    const { s, history, timeout } = this;
+    const names = textArray(requests.map(({ channel }) => storedName(channel)));
+    const statements = [
+      `SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::text`,
+      readStatement(s, requests, history.maxAge, false),
+      this.drainStatement(),
+      `SELECT ${s}.touch(${names}, ${Math.ceil(history.maxAge / 4)})`,
+    ];
+    const [clock, rows = [], drained = []] = await runner.run(statements, timeout);
+    return {
+      clock: Number(clock?.[0]?.[0]),
+      results: resultsOf(rows, requests),
+      hasMore: this.onDrained(drained),
+    };
   }
 
   async #locate(channels: readonly string[], timeout: number): Promise<Location[]> {
@@ -174,27 +162,27 @@ export class Store {
       ],
       timeout,
     );
-    this.drained(drained);
+    this.onDrained(drained);
     const locations = new Map(
       rows.map((row, index) => [
         names[index] as string,
         {
           clock: Number(row[0]),
           start: Number(row[9] ?? 0),
-          head: row[1] === null ? undefined : headOf(row.slice(1)),
+          status: row[1] === null ? undefined : statusOf(row.slice(1)),
         },
       ]),
     );
     return channels.map((channel) => locations.get(channel) as Location);
   }
 
-  /** Who comes back to the same place shares a page. */
-  async #read(readings: readonly Reading[], timeout: number): Promise<Found[]> {
+  /** Subscribers that come back to the same place share a page. */
+  async #readPages(readings: readonly ReadRequest[], timeout: number): Promise<ReadResult[]> {
     const keys = readings.map((reading) => JSON.stringify(reading));
     const distinct = new Map(readings.map((reading, index) => [keys[index] as string, reading]));
     const asked = [...distinct.values()];
     const [rows = []] = await this.run([readStatement(this.s, asked, this.history.maxAge, true)], timeout);
-    const found = new Map(foundIn(rows, asked).map((one, index) => [[...distinct.keys()][index], one]));
-    return keys.map((key) => found.get(key) as Found);
+    const found = new Map(resultsOf(rows, asked).map((one, index) => [[...distinct.keys()][index], one]));
+    return keys.map((key) => found.get(key) as ReadResult);
   }
 }

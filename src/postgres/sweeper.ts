@@ -1,16 +1,17 @@
 import type { Store } from "./store.js";
 
-/** How often at most, in milliseconds; for short ages more often. */
+/** The longest pause between two sweeps, in milliseconds. */
 const longestPause = 60_000;
 
-/** How often a process looks after a store whose events live for `maxAge`. */
+/** The pause between two sweeps of a store whose events live for `maxAge`, in milliseconds. */
 export function sweepInterval(maxAge: number): number {
   return Math.min(Math.max(maxAge / 4, 100), longestPause);
 }
 
 /**
- * Deletes what has aged out, forgets channels that nobody uses, and numbers what was committed while nobody listened. Every
- * process does, from its first use of the broker on: it skips what another one has locked.
+ * Deletes events that have aged out, forgets channels that nobody uses, and numbers the events that were committed
+ * while nobody listened. Every process does it, from its first use of the broker on, and skips the channels that
+ * another one has locked.
  */
 export class Sweeper {
   readonly #store: Store;
@@ -29,19 +30,19 @@ export class Sweeper {
   #schedule(milliseconds: number): void {
     this.#timer = setTimeout(() => {
       this.#sweep = this.#run().finally(() => {
-        // By chance, so that the processes of a cluster do not sweep in one moment.
+        // At random, so that the processes of a cluster do not sweep in one moment.
         if (!this.#isClosed) this.#schedule(sweepInterval(this.#store.history.maxAge) * (0.5 + Math.random() / 2));
       });
     }, milliseconds).unref();
   }
 
-  /** One that fails is made up for by the next. */
+  /** Never rejects: the next sweep makes up for one that fails. */
   async #run(): Promise<void> {
     const store = this.#store;
     try {
       for (let hasMore = true; hasMore && !this.#isClosed;) {
         const [rows = []] = await store.run([store.drainStatement()]);
-        hasMore = store.drained(rows);
+        hasMore = store.onDrained(rows);
       }
       for (let after: string | null | undefined = "-1"; after !== null && after !== undefined && !this.#isClosed;) {
         const [rows = []] = await store.run([`SELECT ${store.s}.sweep(${after}, ${store.history.maxAge})`]);

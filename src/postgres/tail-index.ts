@@ -2,12 +2,12 @@ import { createHash } from "node:crypto";
 import { storedName } from "./sql.js";
 import type { Tail } from "./tail.js";
 
-/** What a bell names a channel by, as `key(name)` in the schema does. */
+/** A channel's key in notifications, as `key(name)` in the schema makes it. */
 export function keyOf(channel: string): string {
   return createHash("sha256").update(storedName(channel)).digest("hex").slice(0, 16);
 }
 
-/** The tails of this process, by their channels' names and by what bells call them. */
+/** The tails of this process, by the names and by the keys of their channels. */
 export class TailIndex {
   readonly #byName = new Map<string, Tail>();
   readonly #byKey = new Map<string, Tail>();
@@ -29,7 +29,7 @@ export class TailIndex {
     this.#byKey.set(keyOf(tail.channel), tail);
   }
 
-  /** Another tail of the same channel stays. */
+  /** Leaves another tail of the same channel alone. */
   delete(tail: Tail): void {
     if (this.#byName.get(tail.channel) !== tail) return;
     this.#byName.delete(tail.channel);

@@ -1,59 +1,45 @@
-import type { PublishedEvent } from "../broker/broker.js";
-import { type EventParts, publishedEvent } from "../broker/published-event.js";
-import { EventStreamError, show } from "../errors.js";
 import type { Waiter } from "../source/feed.js";
-import { type Head, placeIn } from "./head.js";
-import { formatPlace, type Place } from "./place.js";
-
-/** An event of a channel in its place. */
-export interface Entry {
-  readonly n: number;
-  /** When it was numbered, in microseconds of the server's clock: what is older comes first among several channels. */
-  readonly at: number;
-  readonly event: PublishedEvent;
-}
-
-/** @throws {EventStreamError} `ERR_FOREIGN_ENTRY` */
-export function entryOf(channel: string, run: string, n: number, at: number, payload: string): Entry {
-  try {
-    const parts = JSON.parse(payload) as EventParts;
-    return { n, at, event: publishedEvent(formatPlace({ run, n }), parts) };
-  } catch (cause) {
-    throw new EventStreamError(
-      "ERR_FOREIGN_ENTRY",
-      `The event ${n} of the channel ${show(channel)} was not written by a broker: nothing but its functions may write to its tables.`,
-      { cause },
-    );
-  }
-}
+import { type ChannelStatus, placeIn } from "./channel-status.js";
+import type { Entry } from "./entry.js";
+import type { Place } from "./place.js";
+import type { ReadResult } from "./read-statement.js";
 
 /**
- * The newest part of a channel as this process has read it, once for all its subscriptions: a log without holes of at most
- * `maxEvents`. A cursor that has fallen behind it reads pages from the database. It is there as long as a subscription is.
+ * The newest part of a channel, read once for all subscriptions of this process: at most `maxEvents` events without a
+ * hole. A cursor that has fallen behind it reads pages from the database. It lives as long as a subscription to the
+ * channel.
  */
 export class Tail {
   readonly channel: string;
-  /** Where it is read on: after its last entry. */
+  /** The place of its last entry, after which it is read. */
   place: Place;
-  /** What the channel's row said when it was read last, `undefined` as long as there is none: every other place is held against it. */
-  head: Head | undefined;
+  /** What the channel's row said at the last read; `undefined` while the channel does not exist. */
+  status: ChannelStatus | undefined;
   isEnded = false;
   /** What made the channel unreadable. */
   error: unknown;
   subscriptions = 0;
-  /** Who waits until it has been read once more. */
-  readonly refreshing: (() => void)[] = [];
-  /** For each time the server was found to have lost events, or the channel: up to where it still has what had been read. */
+  /** Called when it has been read once more. */
+  readonly onRead: (() => void)[] = [];
+  /**
+   * One number for each time the server had lost events: that of the last event that was left (-1: the channel is
+   * another).
+   */
   readonly losses: number[] = [];
   readonly #maxEvents: number;
   readonly #maxAge: number;
   #entries: { entry: Entry; readAt: number }[] = [];
   #waiting = new Set<Waiter>();
 
-  constructor(channel: string, place: Place, head: Head | undefined, maxEvents: number, maxAge: number) {
+  constructor(
+    channel: string,
+    place: Place,
+    status: ChannelStatus | undefined,
+    { maxEvents, maxAge }: { maxEvents: number; maxAge: number },
+  ) {
     this.channel = channel;
     this.place = place;
-    this.head = head;
+    this.status = status;
     this.#maxEvents = maxEvents;
     this.#maxAge = maxAge;
   }
@@ -72,7 +58,7 @@ export class Tail {
     return this.#entries[n - this.floor - 1]?.entry;
   }
 
-  /** Whether what comes after a place is held. */
+  /** Whether it holds everything after a place. */
   has(place: Place): boolean {
     return (
       "run" in place &&
@@ -83,26 +69,48 @@ export class Tail {
     );
   }
 
-  /** What the channel's row says, read after everything that has been read before: it may be another channel by now. */
-  reconcile(head: Head): void {
-    this.head = head;
-    const kept = placeIn(head, this.place, this.#maxAge);
-    if (kept !== undefined) {
-      this.place = { run: head.run, n: kept };
-      return;
-    }
-    const run = "run" in this.place ? this.place.run : undefined;
-    const lostAfter = run === head.run ? head.last : run === head.priorRun ? Math.min(head.since, head.last) : -1;
-    this.losses.push(lostAfter);
-    this.#entries = [];
-    this.place = { run: head.run, n: Math.max(lostAfter, 0) };
+  /**
+   * Takes in what a read after `place` has brought.
+   *
+   * @returns whether there is more to read
+   */
+  update({ status, entries, error }: ReadResult): boolean {
+    if (status === undefined) return false;
+    if (!this.#reconcile(status)) return true;
+    this.#append(entries);
+    this.error ??= error;
+    // Nothing is left of what comes next: it has been trimmed before it could be read.
+    if (entries.length === 0 && error === undefined && status.last > this.last) this.#jump(status.last);
+    this.isEnded ||= status.isEnded && this.last >= status.last;
+    return error === undefined && this.last < status.last;
   }
 
-  append(entries: readonly Entry[]): void {
+  /**
+   * Finds its place in the channel as it is now. It may be another one of the same name, or have lost events.
+   *
+   * @returns whether the entries continue what has been read
+   */
+  #reconcile(status: ChannelStatus): boolean {
+    this.status = status;
+    const { run, priorRun, since, last } = status;
+    const kept = placeIn(status, this.place, this.#maxAge);
+    if (kept !== undefined) {
+      this.place = { run, n: kept };
+      return true;
+    }
+    const before = "run" in this.place ? this.place.run : undefined;
+    const left = before === run ? last : before === priorRun ? Math.min(since, last) : -1;
+    this.losses.push(left);
+    this.#entries = [];
+    this.place = { run, n: Math.max(left, 0) };
+    return false;
+  }
+
+  #append(entries: readonly Entry[]): void {
     const { run } = this.place as { run: string };
     const readAt = performance.now();
     for (const entry of entries) {
-      // What was between has been trimmed before it could be read.
+      // The events in between have been trimmed before they could be read.
       if (entry.n !== this.last + 1) this.#entries = [];
       this.#entries.push({ entry, readAt });
       this.place = { run, n: entry.n };
@@ -110,10 +118,9 @@ export class Tail {
     this.expire();
   }
 
-  /** Everything up to `last` has been trimmed before it could be read. */
-  skip(last: number): void {
+  #jump(n: number): void {
     this.#entries = [];
-    this.place = { run: (this.place as { run: string }).run, n: last };
+    this.place = { run: (this.place as { run: string }).run, n };
   }
 
   expire(): void {

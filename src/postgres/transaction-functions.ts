@@ -1,7 +1,7 @@
 import type { Define } from "./plpgsql.js";
 import { literal } from "./sql.js";
 
-/** What runs in the application's transaction: it takes no lock of a channel, and reads nothing that such transactions write. */
+/** They run in the application's transactions: they lock no channel, and read nothing that such transactions write. */
 export function transactionFunctions(s: string, bell: string, define: Define): string {
   const ended = "event_source.ended";
   return [
@@ -52,7 +52,9 @@ export function transactionFunctions(s: string, bell: string, define: Define): s
       OR (field = 'event' AND event ->> field ~ E'[\\r\\n]')
       OR (field = 'retry' AND (kind <> 'number' OR (event -> field)::text !~ '^[0-9]{1,15}$')) THEN
       RAISE EXCEPTION 'The event''s "%" is %; it must be %.', field, event -> field, CASE field
-        WHEN 'retry' THEN 'a whole number of milliseconds' WHEN 'event' THEN 'a string without a line break' ELSE 'a string' END
+        WHEN 'retry' THEN 'a whole number of milliseconds'
+        WHEN 'event' THEN 'a string without a line break'
+        ELSE 'a string' END
         USING ERRCODE = 'invalid_parameter_value';
     END IF;
     parts := parts || field;

@@ -4,7 +4,7 @@ import * as pglite from "./pglite.js";
 import * as pool from "./pool.js";
 import { identifier, literal, storedName } from "./sql.js";
 
-/** What the application's transaction runs on: a client of `pg`, or the `tx` of a `PGlite`. */
+/** The client of the application's transaction: one of `pg`, or the `tx` of a `PGlite`. */
 export type TransactionClient = pool.PostgresClient | pglite.PGliteTransaction;
 
 /** @throws {EventStreamError} `ERR_INVALID_OPTION` */
@@ -16,23 +16,26 @@ export function checkTransactionClient(options: unknown): TransactionClient {
   const isClient =
     typeof client === "object" &&
     client !== null &&
-    // A pool escapes nothing, and a PGlite rolls nothing back by itself.
+    // A pool has no escapeLiteral, and a PGlite no rollback.
     ((typeof client.query === "function" && typeof client.escapeLiteral === "function") ||
       (typeof client.exec === "function" && typeof client.rollback === "function"));
   if (isClient && stranger === undefined) return client as TransactionClient;
+  const field = stranger ?? "client";
+  const value = stranger === undefined ? client : (unknown as Record<string, unknown>)[stranger];
   throw new EventStreamError(
     "ERR_INVALID_OPTION",
-    `The option ${stranger ?? "client"} is ${show(stranger === undefined ? client : (unknown as Record<string, unknown>)[stranger])}; ` +
-      "give { client }, the pg client on which your transaction is open (await pool.connect()), or the tx of a PGlite's transaction.",
-    { field: stranger ?? "client" },
+    `The option ${field} is ${show(value)}; give { client }, the pg client on which your transaction is open ` +
+      "(await pool.connect()), or the tx of a PGlite's transaction.",
+    { field },
   );
 }
 
 /**
- * Has the event published, or (null) the channel ended, when the transaction commits.
+ * Publishes an event, or (null) ends the channel, when the transaction commits.
  *
- * @returns why not, where the channel has ended
- * @throws the errors of the transaction, as they are, for the application's retries; `ERR_BROKER_UNAVAILABLE` without the schema
+ * @returns why it cannot, or `null`
+ * @throws the transaction's own errors unchanged, for the application's retries; `ERR_BROKER_UNAVAILABLE` without the
+ *   schema
  */
 export async function enqueue(
   client: TransactionClient,

@@ -133,6 +133,20 @@ describeWithPostgres("Postgres that fails", (postgres) => {
     expect(seen).toEqual(stored);
   });
 
+  it("begins to listen where the pool is exhausted from the beginning", async () => {
+    const small = postgres.pool({ max: 1 });
+    const broker = open({ pool: small, timeout: 300, pollInterval: 600_000 });
+    const seen = await collect(broker, `channel ${number}`);
+    const taken = await small.connect();
+    const other = open();
+    await publish(other, 1);
+    await until(() => seen.length === 1);
+    taken.release();
+    await publish(other, 1);
+    await until(() => seen.length === 2);
+    expect(seen).toEqual(stored);
+  });
+
   it("cancels what is locked out, so that it is not done when the lock is gone", async () => {
     const broker = open({ timeout: 300 });
     await publish(broker, 1);

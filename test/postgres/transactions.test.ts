@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { encodeEvent, EventStreamError } from "express-event-source";
 import { postgresBroker, type PostgresBroker } from "express-event-source/postgres";
-import type { Pool, PoolClient } from "pg";
-import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
+import { Client, type Pool, type PoolClient } from "pg";
+import { beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { publishMany, read } from "../broker/contract.js";
 import { dataOf } from "../broker/reader.js";
+import { Gate } from "../support/stage.js";
 import { announced } from "./announced.js";
 import { describeWithPostgres } from "./postgres-server.js";
 
@@ -100,6 +101,34 @@ describeWithPostgres(
         await client.query("COMMIT");
         const pending = async () => (await pool.query(`SELECT FROM "${schema}".pending`)).rowCount;
         await expect.poll(pending).toBe(0);
+      });
+
+      it("reaches those who are subscribed also where it commits while all channels are being checked", async () => {
+        const [checked, heard, goOn] = [new Gate(), new Gate(), new Gate()];
+        const { query } = Client.prototype as unknown as { query: (question: { text?: string }) => Promise<unknown> };
+        const spy = vi.spyOn(Client.prototype, "query").mockImplementation(function (this: Client, ...args: unknown[]) {
+          const [question] = args as [{ text?: string }];
+          const answer = query.apply(this, args as [{ text?: string }]);
+          if (question.text?.includes(".touch(") !== true) return answer as never;
+          this.once("notification", () => heard.open());
+          return answer.then(async (rows) => {
+            checked.open();
+            await goOn.opened;
+            return rows;
+          }) as never;
+        });
+        onTestFinished(() => spy.mockRestore());
+        // So that the next check does not make up for it.
+        const slow = postgresBroker({ pool, schema, pollInterval: 600_000 });
+        onTestFinished(() => slow.close());
+        const next = (await read(slow, "a")).take(1);
+        await checked.opened;
+        const client = await begin();
+        await broker.publish("a", { data: 1 }, { client });
+        await client.query("COMMIT");
+        await heard.opened;
+        goOn.open();
+        expect(dataOf(await next)).toEqual([1]);
       });
 
       it("makes no transaction wait for another, whatever the order of the channels", async () => {

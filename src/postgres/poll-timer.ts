@@ -1,4 +1,4 @@
-/** How often it is looked whether the lease of a producer is over, in milliseconds. */
+/** How often to look for producers whose lease is over, in milliseconds. */
 const leaseInterval = 1_000;
 
 /** What is due after a rest. */
@@ -7,8 +7,8 @@ export interface Due {
   readonly areLeasesDue: boolean;
 }
 
-/** When a reader looks by itself, and how it is woken before that. */
-export class Pace {
+/** How long a reader rests, and what wakes it before that. */
+export class PollTimer {
   readonly #interval: number;
   #nextCheck: number;
   #nextLeases = 0;
@@ -25,9 +25,9 @@ export class Pace {
   }
 
   /**
-   * Resolves when it is woken or something is due.
+   * Resolves after `wake`, or when something is due.
    *
-   * @param keepsAlive `false`: an idle process may end
+   * @param keepsAlive whether the timer keeps the process from ending
    */
   async rest(looksForLeases: boolean, keepsAlive: boolean): Promise<Due> {
     const next = looksForLeases ? Math.min(this.#nextCheck, this.#nextLeases) : this.#nextCheck;

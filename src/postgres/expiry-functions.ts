@@ -1,11 +1,11 @@
 import { ago, type Define } from "./plpgsql.js";
 
-/** What keeps channels, and what forgets them. */
-export function keepingFunctions(s: string, define: Define): string {
+/** Keep channels that are used, and forget the others. */
+export function expiryFunctions(s: string, define: Define): string {
   return touchFunction(s, define) + sweepFunction(s, define);
 }
 
-/** Keeps channels that are subscribed to: none is forgotten that was touched within the age. */
+/** Keeps channels that have subscriptions. `age`: one that was touched less than so long ago is left alone. */
 function touchFunction(s: string, define: Define): string {
   return define(
     "touch(names text[], age bigint)",
@@ -17,7 +17,10 @@ function touchFunction(s: string, define: Define): string {
   );
 }
 
-/** Looks through the next thousand channels, deletes what has aged out and forgets who is idle. Returns where to go on, or null. */
+/**
+ * Looks through the next thousand channels, deletes the events that have aged out and forgets the channels that are
+ * idle. Returns the id after which to continue, or null.
+ */
 function sweepFunction(s: string, define: Define): string {
   return define(
     "sweep(after bigint, max_age bigint)",

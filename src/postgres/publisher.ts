@@ -1,0 +1,73 @@
+import { channelEnded, channelProduced } from "../broker/checks.js";
+import type { EventParts } from "../broker/published-event.js";
+import { EventStreamError } from "../errors.js";
+import { Batch } from "./batch.js";
+import { originalName, storedName, textArray } from "./sql.js";
+import type { Store } from "./store.js";
+
+/** How many events, or kilobytes of them, go in one statement at most. */
+const batchSize = 1000;
+
+interface Publication {
+  readonly name: string;
+  /** `null` ends the channel. */
+  readonly payload: string | null;
+}
+
+/** The answer in place of an id: the channel has a producer, and only that may end it. */
+export const produced = "produced";
+
+/**
+ * Publishes outside of the application's transactions. Events that are published while a statement is under way go
+ * together in the next one, and those of one channel keep their order.
+ */
+export class Publisher {
+  readonly #store: Store;
+  readonly #publications: Batch<Publication, string | null | EventStreamError>;
+
+  constructor(store: Store) {
+    this.#store = store;
+    const sizeOf = ({ payload }: Publication): number => 1 + (payload?.length ?? 0) / 1000;
+    this.#publications = new Batch(store.timeout, batchSize, (all, left) => this.#number(all, left), sizeOf);
+  }
+
+  /** @returns the event's id */
+  async append(channel: string, parts: EventParts): Promise<string> {
+    const id = await this.#publications.ask({ name: storedName(channel), payload: JSON.stringify(parts) });
+    if (id instanceof EventStreamError) throw id;
+    if (id === null) throw channelEnded(channel);
+    return id;
+  }
+
+  async end(channel: string): Promise<void> {
+    const id = await this.#publications.ask({ name: storedName(channel), payload: null });
+    if (id instanceof EventStreamError) throw id;
+    if (id === produced) throw channelProduced(channel);
+  }
+
+  async #number(publications: readonly Publication[], timeout: number): Promise<(string | null | EventStreamError)[]> {
+    const { s, history, onDrop } = this.#store;
+    const names = textArray(publications.map(({ name }) => name));
+    const payloads = textArray(publications.map(({ payload }) => payload));
+    const channels = textArray([...new Set(publications.map(({ name }) => name))]);
+    const statement = `SELECT * FROM ${s}.number(${channels}, ${names}, ${payloads}, ${history.maxEvents})`;
+    const ids: (string | null)[] = publications.map(() => null);
+    try {
+      const [rows = []] = await this.#store.run([statement], timeout);
+      for (const [item, id, dropped] of rows) {
+        if (typeof item === "string") ids[Number(item) - 1] = id ?? null;
+        else onDrop(originalName(dropped as string));
+      }
+      return ids;
+    } catch (error) {
+      // An event that the database cannot hold (a character, so many bytes) must not take the others with it.
+      if ((error as EventStreamError).code !== "ERR_UNSERIALIZABLE_DATA") throw error;
+      if (publications.length === 1) return [error as EventStreamError];
+      const middle = publications.length >> 1;
+      return [
+        ...(await this.#number(publications.slice(0, middle), timeout)),
+        ...(await this.#number(publications.slice(middle), timeout)),
+      ];
+    }
+  }
+}

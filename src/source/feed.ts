@@ -66,12 +66,19 @@ export abstract class Feed<T> implements AsyncIterableIterator<T, undefined>, Wa
     return this;
   }
 
+  /**
+   * The first call is answered as soon as it can be: whether there is anything decides between a stream and 204. Later
+   * ones wait for their turn. A loop that publishes to the channel it reads always finds another event, and would
+   * otherwise keep the event loop for ever.
+   */
   next(): Promise<IteratorResult<T, undefined>> {
     return new Promise((resolve, reject) => {
       const isFirst = this.#calls === undefined;
       const calls = (this.#calls ??= []);
       // Earlier calls that still wait have found nothing: this one would not either.
-      if (calls.push({ resolve, reject }) === 1) this.#serve(calls, isFirst);
+      if (calls.push({ resolve, reject }) > 1) return;
+      if (!isFirst && isTurnSpent()) whenTurnComes(() => this.#serve(calls));
+      else this.#serve(calls);
     });
   }
 
@@ -80,16 +87,9 @@ export abstract class Feed<T> implements AsyncIterableIterator<T, undefined>, Wa
     return Promise.resolve(done);
   }
 
-  /**
-   * Answers the waiting calls of `next`, as far as there are items for them and the turn allows: a loop that publishes
-   * to the channel that it reads always finds another event, and would otherwise keep the event loop for ever.
-   *
-   * The first answer does not wait for a turn: where nothing is left, the response must know it before its head goes
-   * out.
-   */
-  #serve(calls: Call<T>[], isFirst = false): void {
-    for (; calls.length > 0; isFirst = false) {
-      if (!isFirst && isTurnSpent()) return whenTurnComes(() => this.#serve(calls));
+  /** Answers the waiting calls of `next`, as far as there are items for them. */
+  #serve(calls: Call<T>[]): void {
+    while (calls.length > 0) {
       try {
         const result = this.read();
         if (result === undefined) {

@@ -96,9 +96,11 @@ export function lostContract(share: (history?: HistoryOptions) => Promise<Shared
     it("see a producer through a silence of several leases", async () => {
       const { producing, other } = await open();
       const { source, gate } = haltingSource();
-      const run = await producing.produce("a", source, { lease });
+      // It ends where the machine stands still for two thirds of it, which a busy one may do for most of a second.
+      const longer = 2 * lease;
+      const run = await producing.produce("a", source, { lease: longer });
       const everything = names(other);
-      await new Promise((resolve) => setTimeout(resolve, 2.5 * lease));
+      await new Promise((resolve) => setTimeout(resolve, 2.5 * longer));
       expect(await other.produce("a", () => [])).toBeUndefined();
       gate.open();
       expect(await run?.done).toBe("completed");

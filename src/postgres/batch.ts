@@ -9,9 +9,9 @@ interface Call<Question, Answer> {
 }
 
 /**
- * Asks many questions in one statement: those that come while one is under way go together in the next. Each is
- * answered with what is true after it was asked, so this is no cache. One statement at a time also keeps the order of
- * events that one process publishes.
+ * Asks many questions in one statement. Questions that come while a statement is under way go together in the next
+ * one. So this is no cache: every answer comes from a statement that was sent after its question was asked. Running
+ * one statement at a time also keeps the order of the events that one process publishes.
  */
 export class Batch<Question, Answer> {
   readonly #ask: (questions: readonly Question[], timeout: number) => Promise<readonly Answer[]>;
@@ -21,7 +21,7 @@ export class Batch<Question, Answer> {
   #waiting: Call<Question, Answer>[] = [];
   #isBusy = false;
 
-  /** @param maxSize how many questions go in one statement at most, or the sum of their sizes */
+  /** @param maxSize the largest sum of the sizes of the questions in one statement; a larger question goes alone */
   constructor(
     timeout: number,
     maxSize: number,
@@ -34,7 +34,7 @@ export class Batch<Question, Answer> {
     this.#ask = ask;
   }
 
-  /** @throws what `ask` throws; `ERR_BROKER_UNAVAILABLE` without an answer in time */
+  /** @throws the error of the constructor's `ask`, or `ERR_BROKER_UNAVAILABLE` if no answer comes in time */
   ask(question: Question): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const call: Call<Question, Answer> = {
@@ -60,7 +60,7 @@ export class Batch<Question, Answer> {
 
   #start(): void {
     this.#isBusy = true;
-    // Later, so that all questions of the code that runs now go together.
+    // A microtask later, so that all questions that the current code asks go together.
     queueMicrotask(() => void this.#run());
   }
 
@@ -82,7 +82,7 @@ export class Batch<Question, Answer> {
     if (this.#waiting.length > 0) this.#start();
   }
 
-  /** Takes the questions of the next statement from those that wait. One whose time is up is never sent. */
+  /** Takes the questions of the next statement from those that wait. A question whose time is up is never sent. */
   #next(): Call<Question, Answer>[] {
     const calls: Call<Question, Answer>[] = [];
     let size = 0;

@@ -14,7 +14,7 @@ export interface Beginning {
   readonly isMissing: boolean;
 }
 
-/** @param known the place in the channel that the last event ID tells, if it tells one */
+/** @param known this channel's place in the last event ID, if the ID contains one */
 export function beginningIn(
   { status, start, clock }: Location,
   known: Place | undefined,
@@ -23,7 +23,7 @@ export function beginningIn(
 ): Beginning {
   const isNew = lastEventId === undefined;
   if (status === undefined) {
-    // A channel lives for `maxAge` at least, so in less than that none can have come and gone.
+    // A channel is kept for at least `maxAge`, so within less time none can have been made and forgotten unnoticed.
     const isStillAbsent = known !== undefined && "asOf" in known && clock - known.asOf < maxAge;
     const place = { asOf: clock };
     return { place, newest: { place, status }, isOver: false, isMissing: !isNew && !isStillAbsent };
@@ -31,7 +31,7 @@ export function beginningIn(
   const { run, last, isEnded, production } = status;
   const kept = known === undefined ? undefined : placeIn(status, known, maxAge);
   const isMissing = isNew
-    ? // An answer without its beginning is not whole.
+    ? // What a producer writes belongs together, so it is incomplete without its beginning.
       from === "start" && production !== "none" && start > 0
     : kept === undefined || kept < start;
   const n = isMissing || (isNew && from === "start") ? start : (kept ?? last);

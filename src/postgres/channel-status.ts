@@ -5,13 +5,13 @@ import type { Place } from "./place.js";
 export interface ChannelStatus {
   /** Part of the ids of its events: the channel's random id, and its era, which is the server's timeline. */
   readonly run: string;
-  /** The run before the server's timeline last changed. Its places are valid up to `since`. */
+  /** The run before the server's timeline last changed. Places in it are valid up to the event numbered `since`. */
   readonly priorRun: string | undefined;
   readonly since: number;
   /** The number of its last event. */
   readonly last: number;
   readonly isEnded: boolean;
-  /** Whether a producer fills it, or did. */
+  /** Whether the channel has a producer (`live`), had one (`over`), or never had one (`none`). */
   readonly production: "none" | "live" | "over";
   /** When it was made, in milliseconds of the server's clock. */
   readonly born: number;
@@ -30,11 +30,11 @@ export function statusOf([id, era, priorEra, since, last, ended, born, productio
 }
 
 /**
- * The number of the event after which a place continues in the channel. `undefined` where nobody can tell: the place
- * is of another run, or after events that the server has lost.
+ * The number of the event after which to continue from a place. It is `undefined` if the place does not belong to
+ * this channel, or may not, or if the server has lost events before the place.
  *
- * A channel lives for `maxAge` at least. So if one was born less than `maxAge` after a moment at which there was
- * none, there was no other in between. (Its birth counts, not its commit, which may come later.)
+ * A channel is kept for at least `maxAge`. So if this one was born less than `maxAge` after a moment without a
+ * channel, there was no other in between. (What counts is its birth. Its commit may come later.)
  */
 export function placeIn(status: ChannelStatus, place: Place, maxAge: number): number | undefined {
   if ("asOf" in place) return status.born - place.asOf < maxAge ? 0 : undefined;

@@ -25,13 +25,13 @@ export interface Tails {
   leave(tail: Tail): void;
   /** Resolves when the tail has been read once more. */
   refresh(tail: Tail): Promise<void>;
-  /** Waits while the database is away. */
+  /** Reads the events after event `n` of a run. Tries again while the database is away. */
   page(tail: Tail, run: string, n: number): Promise<Page>;
 }
 
 /**
- * One subscription's place in one channel: in the tail that this process shares, or before that, in pages from the
- * database.
+ * One subscription's place in one channel. It takes events from the tail that all subscriptions of this process share,
+ * or, if it is behind the tail, from pages that it reads from the database.
  */
 export class ChannelCursor implements Cursor<Entry> {
   readonly channel: string;
@@ -49,7 +49,7 @@ export class ChannelCursor implements Cursor<Entry> {
   #page: readonly Entry[] = [];
   /** How many entries of the page have been taken. */
   #taken = 0;
-  /** The number of the last event that a page has shown to be trimmed. */
+  /** An empty page has shown that the events up to this number are gone. */
   #trimmedUpTo = 0;
   #error: unknown;
   #waiter: Waiter | undefined;
@@ -67,7 +67,7 @@ export class ChannelCursor implements Cursor<Entry> {
   }
 
   get place(): Place {
-    // Where the channel does not exist, the tail knows until when.
+    // While the channel does not exist, the tail holds the time of the last check.
     const known = this.#tail?.place;
     return "asOf" in this.#place && known !== undefined && "asOf" in known ? known : this.#place;
   }
@@ -96,7 +96,7 @@ export class ChannelCursor implements Cursor<Entry> {
     return tail;
   }
 
-  /** The server has lost the events after `lostAfter`, or (-1) the whole channel. */
+  /** Reports a gap: the server has lost the events after `lostAfter`, or (-1) the whole channel. */
   #skipLost(tail: Tail, lostAfter: number): "gap" {
     this.#page = [];
     this.#trimmedUpTo = 0;
@@ -105,7 +105,10 @@ export class ChannelCursor implements Cursor<Entry> {
     return "gap";
   }
 
-  /** The channel still does not exist. If nobody looked for as long as a channel lives, one may have come and gone. */
+  /**
+   * The channel still does not exist. If no check was made for `maxAge`, a channel may have been made and forgotten in
+   * that time.
+   */
   #stayAbsent(age: number): "gap" | undefined {
     if (age >= this.#tails.maxAge) return this.#skipLost(this.#tail as Tail, -1);
     this.#place = (this.#tail as Tail).place;
@@ -113,8 +116,8 @@ export class ChannelCursor implements Cursor<Entry> {
   }
 
   /**
-   * The tail is in another run than this place. Either that run is over, or the tail has not been read in the new
-   * one.
+   * The tail is in another run than this place. Either the place's run is over, or it is a new run that the tail has
+   * not read yet. Only another read of the tail can tell, so a gap is reported after that.
    */
   #changeRun(tail: Tail): ReturnType<ChannelCursor["peek"]> {
     const n = tail.status === undefined ? undefined : placeIn(tail.status, this.#place, this.#tails.maxAge);

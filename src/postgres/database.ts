@@ -5,22 +5,23 @@ export type Row = readonly (string | null)[];
 
 export interface Runner {
   /**
-   * Runs statements as one transaction, READ COMMITTED whatever the default is, and resolves with the rows of each.
+   * Runs statements as one transaction and resolves with the rows of each. The transaction is READ COMMITTED, whatever
+   * the default is.
    *
-   * @throws the database's error; `ERR_BROKER_UNAVAILABLE` without an answer within `timeout` milliseconds
+   * @throws the database's error, or `ERR_BROKER_UNAVAILABLE` if no answer comes within `timeout` milliseconds
    */
   run(statements: readonly string[], timeout: number): Promise<readonly (readonly Row[])[]>;
 }
 
 /** A connection of the broker's own that listens. It never reconnects: a new one takes its place. */
 export interface ListeningConnection extends Runner {
-  /** Resolves when nothing can be heard any more. */
+  /** Resolves when no more notifications can arrive. */
   readonly lost: Promise<unknown>;
   close(): Promise<void>;
 }
 
 export interface Database extends Runner {
-  /** @throws `ERR_BROKER_UNAVAILABLE`, or what the database says, within `timeout` milliseconds */
+  /** @throws the database's error, or `ERR_BROKER_UNAVAILABLE` if it does not listen within `timeout` milliseconds */
   listen(bell: string, onNotification: (payload: string) => void, timeout: number): Promise<ListeningConnection>;
 }
 
@@ -59,9 +60,9 @@ export function lacksPermission(error: unknown): boolean {
 }
 
 /**
- * What a failure of the database means to the application.
+ * The error that the application gets for a failure of the database.
  *
- * @param needs what the role needs, where it lacks a permission
+ * @param needs the permissions to name in the message if the role lacks one
  */
 export function explain(error: unknown, schema: string, needs: string = needsToRun(schema)): EventStreamError {
   if (error instanceof EventStreamError) return error;

@@ -1,6 +1,6 @@
 /**
- * How often a watcher is woken while no notifications are heard, in milliseconds: a producer must stop within a
- * second.
+ * How often to wake a watcher while the broker does not listen, in milliseconds. A producer must notice within a second
+ * that its channel has ended.
  */
 const pause = 700;
 
@@ -13,7 +13,7 @@ export class EndWatchers {
   }
 
   /**
-   * @param isListening while it returns `false`, `wake` is called again and again
+   * @param isListening while it returns `false`, `wake` is called at regular intervals
    * @returns a function that removes the watcher
    */
   add(key: string, wake: () => void, isListening: () => boolean): () => void {

@@ -1,11 +1,11 @@
 import { ago, type Define } from "./plpgsql.js";
 
-/** Keep channels that are used, and forget the others. */
+/** Functions that keep the channels that are in use, and forget the others. */
 export function expiryFunctions(s: string, define: Define): string {
   return touchFunction(s, define) + sweepFunction(s, define);
 }
 
-/** Keeps channels that have subscriptions. `age`: one that was touched less than so long ago is left alone. */
+/** Keeps channels that have subscriptions. To save updates, it skips those touched in the last `age` milliseconds. */
 function touchFunction(s: string, define: Define): string {
   return define(
     "touch(names text[], age bigint)",

@@ -6,8 +6,8 @@ import { readingFunctions } from "./reading-functions.js";
 import { transactionFunctions } from "./transaction-functions.js";
 
 /**
- * The functions of the schema: each is one step that nothing can interrupt. They return text only, so that the
- * application's type parsers do not matter.
+ * The functions of the schema. Each takes effect as a whole or not at all. Those that the broker calls return text or
+ * nothing, so that the application's type parsers do not matter.
  */
 export function functions(s: string, bell: string): string {
   const define = definer(s);

@@ -9,13 +9,17 @@ import { literal } from "./sql.js";
 /** What a `Listener` reports. */
 export interface ListenerEvents {
   onNotification(payload: string): void;
-  /** Notifications may have been missed: the connection has just been made, or lost. */
+  /**
+   * Notifications may have been missed, because the connection has just been made or lost. Also called when an untested
+   * connection takes over the queries.
+   */
   onChange(): void;
 }
 
 /**
- * The one connection that listens. It counts only after it has heard what the pool notified: through PgBouncer in
- * transaction mode LISTEN succeeds, and nothing ever arrives.
+ * Holds the one connection that listens. A connection counts as listening only after it has received a test
+ * notification that was sent through the pool. (Through PgBouncer in transaction mode LISTEN succeeds, but no
+ * notification ever arrives.)
  */
 export class Listener {
   readonly #database: Database;
@@ -24,15 +28,15 @@ export class Listener {
   readonly #pause: number;
   readonly #events: ListenerEvents;
   #connection: ListeningConnection | undefined;
-  /** A connection that can run queries, while the pool is too busy to notify. */
+  /** A connection that already runs queries, but waits for its test because the pool cannot send the notification. */
   #untested: ListeningConnection | undefined;
-  /** Ends the attempts to make one. */
+  /** Aborts the attempts to make a connection. */
   #connecting: AbortController | undefined;
   #isDeafReported = false;
 
   /**
-   * @param bell the name to listen to; `undefined`: it never listens
-   * @param pause between two attempts where LISTEN is of no use, in milliseconds
+   * @param bell the name to listen to; if it is `undefined`, the listener never connects
+   * @param pause how long to wait between two attempts while no test notification arrives, in milliseconds
    */
   constructor(database: Database, bell: string | undefined, timeout: number, pause: number, events: ListenerEvents) {
     this.#database = database;
@@ -46,7 +50,10 @@ export class Listener {
     return this.#connection !== undefined;
   }
 
-  /** What runs the queries: the connection that listens, which leaves the pool to the application, or else the pool. */
+  /**
+   * Runs the queries: the listening connection, so that the pool is left to the application, or else the pool. Reading
+   * this property starts the attempts to connect.
+   */
   get runner(): Runner {
     if (this.#connection !== undefined) return this.#connection;
     if (this.#bell !== undefined && this.#connecting === undefined) {
@@ -97,7 +104,7 @@ export class Listener {
         await backOff(failures, signal);
       }
       await within(this.#timeout, Promise.race([heard, lost]), () => {}).catch(async () => {
-        // PgBouncer gives the server's end to other clients, which would get the notifications.
+        // PgBouncer gives the server connection to other clients, which would receive the notifications.
         await connection.run([`UNLISTEN ${bell}`], this.#timeout);
         throw deaf();
       });
@@ -110,7 +117,7 @@ export class Listener {
     }
   }
 
-  /** Resolves with whether the pool has notified. */
+  /** Resolves with whether the pool has sent the notification. */
   async #notify(bell: string, payload: string): Promise<boolean> {
     const statement = `SELECT pg_notify(${literal(bell)}, ${literal(payload)})`;
     return this.#database.run([statement], this.#timeout).then(
@@ -125,12 +132,12 @@ export class Listener {
     this.#events.onChange();
   }
 
-  /** Closes the connection where it is the one on which a query has failed. */
+  /** Called when a query has failed on `runner`: closes the connection if that is the runner. */
   async discard(runner: Runner): Promise<void> {
     if (runner === this.#connection || runner === this.#untested) await this.close();
   }
 
-  /** Closes the connection, or gives up the attempts to make one. Whoever asks for `runner` begins anew. */
+  /** Closes the connection, or gives up the attempts to make one. The next read of `runner` starts new attempts. */
   async close(): Promise<void> {
     this.#connecting?.abort();
     this.#connecting = undefined;

@@ -2,7 +2,7 @@ import { lacksSchema, needsToMigrate } from "./database.js";
 import { postgresSchema, schemaVersion } from "./schema.js";
 import type { Store } from "./store.js";
 
-/** How long to wait at least, in milliseconds: other processes migrate one after the other, and a PGlite has to start. */
+/** The shortest timeout, in milliseconds. Processes migrate one after another, and a PGlite may have to start first. */
 const longWait = 60_000;
 
 /** @throws {EventStreamError} `ERR_BROKER_UNAVAILABLE` */

@@ -2,11 +2,11 @@ import type { Define } from "./plpgsql.js";
 import { dollarQuoted, literal } from "./sql.js";
 
 /**
- * They give events their numbers, which are their order.
+ * Functions that number events. The numbers are the order of a channel's events.
  *
  * A channel's row is locked before its events are numbered or deleted, and before its pending events are taken.
- * Several are locked in the order of their names, and the sweep skips those that are locked. So nothing ever waits in
- * a circle.
+ * Several channels are locked in the order of their names, and `sweep` and `touch` skip those that are locked. So these
+ * functions do not deadlock with one another.
  */
 export function numberingFunctions(s: string, bell: string, define: Define): string {
   return [
@@ -50,7 +50,7 @@ EXCEPTION WHEN OTHERS THEN
   INSERT INTO ${s}.events (channel, n, at, payload)
   SELECT o.id, o.last, clock_timestamp(), ${literal('{"event":"lost","text":""}')} FROM over AS o;`,
     ),
-    // Trims locked channels, and notifies of them.
+    // Trims channels that are locked, and sends the notifications about them.
     define(
       "settle(wanted text[], max_events bigint)",
       "void",
@@ -70,8 +70,9 @@ EXCEPTION WHEN OTHERS THEN
     GROUP BY array_position(wanted, c.name) / 200;`,
     ),
     // Numbers the events that are pending for these channels, then those that are published directly. Returns a row
-    // for each of the latter with its id (null: the channel has ended; "produced": only its producer may end it), and
-    // a row for each pending event that was dropped because the channel has ended.
+    // for each direct event with its id. In place of the id, null means that the channel has ended, and "produced" that
+    // only its producer may end it. Also returns a row for each pending event that was dropped because the channel has
+    // ended.
     define(
       "number(channels text[], names text[], payloads text[], max_events bigint)",
       "TABLE (item text, id text, dropped text)",
@@ -115,8 +116,8 @@ EXCEPTION WHEN OTHERS THEN
   WHERE v.is_direct OR (v.payload IS NOT NULL AND NOT v.is_accepted);
   PERFORM ${s}.settle(wanted, max_events);`,
     ),
-    // Numbers pending events and ends channels whose producer's lease is over: of these channels, or (null) of the
-    // first few. A last row tells whether more may be waiting.
+    // Numbers the pending events of these channels, and ends those whose producer's lease is over. If `channels` is
+    // null, it does so for the first channels that need it, and adds a last row if more may be waiting.
     define(
       "drain(channels text[], max_events bigint)",
       "TABLE (dropped text, has_more text)",

@@ -18,18 +18,20 @@ export interface PostgresBrokerOptions {
    * @default "event_source"
    */
   readonly schema?: string | undefined;
-  /** How much of each channel is kept, or up to an eighth more. Give all processes the same. */
+  /** How much of each channel is kept; it may be up to an eighth more. Give all processes the same value. */
   readonly history?: HistoryOptions | undefined;
   /**
-   * Whether to hear of new events at once, by LISTEN on a connection of the broker's own, made like those of the
-   * pool. Where the pool goes through PgBouncer, which passes no notification on: `{ connectionString }` with the
-   * address of Postgres itself. `false`: the broker only polls, every `pollInterval`.
+   * Whether to LISTEN, so that new events arrive at once. With a `Pool`, the broker opens one connection of its own for
+   * this, with the pool's settings. If the pool goes through PgBouncer in transaction mode, which passes no
+   * notifications on, give `{ connectionString }` with the address of Postgres itself. With `false`, the broker only
+   * polls, every `pollInterval`.
    *
    * @default true
    */
   readonly listen?: boolean | { readonly connectionString: string } | undefined;
   /**
-   * How often to check all channels with subscriptions, in milliseconds, whether a notification came or not.
+   * The longest time between two checks of all channels that have subscriptions, in milliseconds. The broker checks
+   * even while notifications arrive. It checks more often if `maxAge` is short.
    *
    * @default 10_000
    */

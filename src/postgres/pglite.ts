@@ -1,19 +1,19 @@
 import { type Database, type ListeningConnection, type Row, unanswered, within } from "./database.js";
 import { ServerClock } from "./server-clock.js";
 
-/** What the broker needs of a `PGlite`, the embedded Postgres. Structural, so that these types need no such package. */
+/** What the broker needs of a `PGlite`, the embedded Postgres. Declared here, so that no PGlite package is required. */
 export interface PGliteDatabase {
   transaction<T>(callback: (tx: PGliteTransaction) => Promise<T>): Promise<T>;
   listen(channel: string, callback: (payload: string) => void): Promise<() => Promise<void>>;
 }
 
-/** What the broker needs of the `tx` that `transaction` of a `PGlite` hands over. */
+/** What the broker needs of the `tx` that a `PGlite` passes to the callback of `transaction`. */
 export interface PGliteTransaction {
   exec(text: string, options: object): Promise<{ rows: unknown[] }[]>;
   rollback(): Promise<void>;
 }
 
-/** Type 25 is `text`. */
+/** Leaves values of type 25, which is `text`, as they are. */
 const asText = { rowMode: "array", parsers: { 25: (value: string) => value } };
 
 export async function ask(tx: PGliteTransaction, text: string): Promise<(readonly Row[])[]> {
@@ -42,7 +42,7 @@ export class PGliteStore implements Database {
 
   async listen(bell: string, onNotification: (payload: string) => void, timeout: number): Promise<ListeningConnection> {
     const listening = this.#database.listen(bell, onNotification);
-    // A PGlite that has been closed refuses to unlisten, and has nothing left that listens.
+    // A closed PGlite refuses to unlisten, but then nothing listens any more either.
     const close = (): Promise<void> => listening.then((unlisten) => unlisten()).catch(() => {});
     await within(timeout, listening, () => void close());
     return { lost: new Promise(() => {}), run: (statements, patience) => this.run(statements, patience), close };

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 
 /**
- * A place in a channel: after event `n` of a `run` (the channel's random id and the era in which the event was read),
- * or in a channel that did not exist at `asOf`, in milliseconds of the server's clock.
+ * A place in a channel: after event `n` of a `run` (the channel's random id and the era in which the event was read).
+ * If the channel did not exist, the place is `asOf`: the last time at which it is known not to have existed, in
+ * milliseconds of the server's clock.
  */
 export type Place = { readonly run: string; readonly n: number } | { readonly asOf: number };
 
@@ -23,7 +24,7 @@ function parsePlace(text: string): Place | undefined {
 
 const tagLength = 6;
 
-/** Short, because a client sends the id of a composite subscription with every reconnection. */
+/** The tag of a channel in a composite id. It is short, because a client sends that id with every reconnection. */
 function tagOf(channel: string): string {
   return createHash("sha256").update(channel).digest("base64url").slice(0, tagLength);
 }
@@ -41,10 +42,10 @@ export function placesIn(id: string, channels: readonly string[]): Map<string, P
   const [only] = channels;
   const single = parsePlace(id);
   if (single !== undefined) {
-    // If it is of another channel, this one does not know its run.
+    // If the id is from another channel, its run will not match this channel's.
     return channels.length === 1 && only !== undefined ? found.set(only, single) : found;
   }
-  // A client can make it as long as a header.
+  // A client may send an id as long as a header can be, so only so many parts are read.
   const parts = new Map(id.split("~", 4096).map((part) => [part.slice(0, tagLength), part.slice(tagLength)]));
   for (const channel of channels) {
     const place = parsePlace(parts.get(tagOf(channel)) ?? "");

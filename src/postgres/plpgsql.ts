@@ -4,9 +4,9 @@ import { dollarQuoted } from "./sql.js";
 export type Define = (head: string, returns: string, declare: string, body: string) => string;
 
 /**
- * Every function looks its rows up by index, one after the other. A session keeps the plans that it made while the
- * tables were small, and those that hash or merge would read all channels for each publish. JIT costs 200 ms on a
- * check of 10,000 channels.
+ * Settings that make every function look its rows up by index, one after the other. A session keeps the plans that it
+ * made while the tables were small, and a plan with a hash or merge join would read all channels for each publish.
+ * JIT costs 200 ms on a check of 10,000 channels.
  */
 const plans = ["enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"]
   .map((name) => `SET ${name} = off`)

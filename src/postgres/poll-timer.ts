@@ -7,7 +7,7 @@ export interface Due {
   readonly areLeasesDue: boolean;
 }
 
-/** How long a reader rests, and what wakes it before that. */
+/** Lets a reader rest until something is due, or until `wake` is called. */
 export class PollTimer {
   readonly #interval: number;
   #nextCheck: number;

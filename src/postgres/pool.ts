@@ -1,7 +1,7 @@
 import { type Database, type ListeningConnection, type Row, unanswered, within } from "./database.js";
 import { ServerClock } from "./server-clock.js";
 
-/** What the broker needs of a `Pool` of `pg`. Structural, so that these types need no `pg`. */
+/** What the broker needs of a `Pool` of `pg`. Declared here, so that the types of `pg` are not required. */
 export interface PostgresPool {
   readonly totalCount: number;
   readonly options: object;
@@ -30,7 +30,7 @@ const asText = { getTypeParser: () => (value: unknown) => value } as never;
 
 const ignore = (): void => {};
 
-/** Resolves with the rows of each statement of a text, whatever parsers the application has set. */
+/** Runs the statements of a text. Resolves with the rows of each as text, whatever parsers the application has set. */
 export async function ask(client: Pick<PostgresClient, "query">, text: string): Promise<(readonly Row[])[]> {
   const results = await client.query({ text, rowMode: "array", types: asText });
   return [results].flat().map((result) => (result as { rows: Row[] }).rows);
@@ -52,7 +52,7 @@ export class PoolDatabase implements Database {
     let isOver = false;
     let giveUp = (): void => void (isOver = true);
     const answer = this.#acquire().then(async (client) => {
-      // An exhausted pool may give a client when the time is up.
+      // An exhausted pool may give a client only after the time is up.
       if (isOver) {
         client.release();
         client.off("error", ignore);
@@ -71,7 +71,7 @@ export class PoolDatabase implements Database {
         release(false);
         return rows;
       } catch (error) {
-        // A connection survives an ERROR, but not a FATAL one.
+        // A connection survives an error of severity ERROR, but not one of severity FATAL.
         release((error as { severity?: unknown }).severity !== "ERROR");
         throw error;
       }
@@ -80,8 +80,8 @@ export class PoolDatabase implements Database {
   }
 
   /**
-   * A client gets its error listener in the pool's callback. The pool listens to idle clients only, so if the server
-   * went between a promise and the code that awaits it, the error would end the process.
+   * Adds an error listener to the client within the pool's callback, because the pool itself listens to idle clients
+   * only. If the listener were added after an `await`, a connection that is lost just before would end the process.
    */
   #acquire(): Promise<PooledClient> {
     return new Promise((resolve, reject) => {
@@ -100,7 +100,7 @@ export class PoolDatabase implements Database {
     };
     const client = new Client(
       this.#connectionString === undefined
-        ? // The pool makes the password not enumerable.
+        ? // The pool makes the password not enumerable, so the spread leaves it out.
           { ...options, password: options.password, keepAlive: true }
         : { connectionString: this.#connectionString, keepAlive: true },
     );

@@ -36,9 +36,9 @@ import { Store } from "./store.js";
 import { Sweeper, sweepInterval } from "./sweeper.js";
 import { checkTransactionClient, enqueue, type TransactionClient } from "./transaction.js";
 
-/** A transaction of the application's. */
+/** The application's transaction in which to publish or end. */
 export interface TransactionOptions {
-  /** The `pg` client on which it is open, or the `tx` of a `PGlite`'s `transaction`. */
+  /** The `pg` client on which the transaction is open, or the `tx` of a `PGlite`'s `transaction`. */
   readonly client: TransactionClient;
 }
 
@@ -46,23 +46,23 @@ export interface TransactionOptions {
 export interface PostgresBroker<E extends ServerSentEvent = ServerSentEvent> extends Broker<E> {
   publish<T extends E>(channel: string, event: (T | E) & PublishableEvent<T>): Promise<string>;
   /**
-   * Publishes in the application's transaction: the event exists if and only if that commits. It takes its place
-   * among the channel's events soon after the commit, so it has no id yet. Outside a transaction it is committed at
-   * once.
+   * Publishes in the application's transaction: the event exists if and only if the transaction commits. The event
+   * takes its place among the channel's events soon after the commit, so it has no id yet. If no transaction is open on
+   * the client, the event is committed at once.
    *
-   * @throws {EventStreamError} (as a rejection) as `publish` does. After `ERR_CHANNEL_ENDED` the transaction can
-   *   still be used. The transaction's own errors arrive unchanged.
+   * @throws {EventStreamError} (as a rejection) as `publish` without a transaction does. After `ERR_CHANNEL_ENDED` the
+   *   transaction can still be used. The transaction's own errors arrive unchanged.
    */
   publish<T extends E>(
     channel: string,
     event: (T | E) & PublishableEvent<T>,
     options: TransactionOptions,
   ): Promise<void>;
-  /** Ends the channel; with `{ client }` if and only if the transaction commits. */
+  /** Ends the channel. With `{ client }`, it ends if and only if the transaction commits. */
   end(channel: string, options?: TransactionOptions): Promise<void>;
   /**
-   * Makes the schema, or brings it up to date. Any number of processes may call it at once. Where the schema is
-   * current, it changes nothing and needs no permission to.
+   * Makes the schema, or brings it up to date. Any number of processes may call it at once. If the schema is current,
+   * it changes nothing and needs no permission to change anything.
    *
    * @throws {EventStreamError} (as a rejection) `ERR_BROKER_UNAVAILABLE`
    */
@@ -71,7 +71,7 @@ export interface PostgresBroker<E extends ServerSentEvent = ServerSentEvent> ext
 
 /**
  * A broker on PostgreSQL 13 or later, for many processes, or on an embedded PGlite. Call `await broker.migrate()`
- * before the first use. A `publish` that rejects may have been stored by then; it is not stored later.
+ * before the first use. If `publish` rejects, the event may have been stored by then; it will not be stored later.
  *
  * @throws {EventStreamError} `ERR_INVALID_OPTION`
  * @example const broker = postgresBroker<Message>({ pool: new Pool({ connectionString }) });
@@ -95,7 +95,7 @@ class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, Subs
       announce("error", { channel, error: channelEnded(channel) });
     });
     this.#publisher = new Publisher(this.#store);
-    // Each check keeps the channels that have subscriptions from being forgotten.
+    // Checks also keep channels that have subscriptions from being forgotten, so a short `maxAge` needs frequent ones.
     const interval = Math.min(pollInterval, sweepInterval(history.maxAge));
     this.#reader = new Reader(this.#store, database, listens ? bellOf(schema) : undefined, interval);
     this.#sweeper = new Sweeper(this.#store);
@@ -178,7 +178,7 @@ class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, Subs
   }
 
   async #begin(channel: string, place: Place | undefined, settings: SubscribeSettings): Promise<Beginning> {
-    // Most clients that come back have missed little, which is in memory.
+    // Most clients that reconnect have missed only a few events. These are in memory, so the database is not asked.
     const tail = this.#reader.find(channel);
     if (place !== undefined && tail?.has(place) === true)
       return { place, newest: { place, status: tail.status }, isOver: false, isMissing: false };

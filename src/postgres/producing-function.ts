@@ -1,9 +1,9 @@
 import type { Define } from "./plpgsql.js";
 
 /**
- * All that a producer does: `claim`, `append` (its event of this number), `renew`, `end` (after `content`, if there
- * is any). And `stop`, which anybody may call. Returns the verdict, after a row for each pending event that was
- * dropped.
+ * Does whatever `act` says. A producer may `claim` the channel, `append` its event of this number, `renew` its lease,
+ * or `end` the channel, with `content` as the last event if there is any. Anybody may `stop` a producer. Returns a row
+ * for each pending event that was dropped, then a row with the verdict.
  */
 export function producingFunction(s: string, define: Define): string {
   return define(

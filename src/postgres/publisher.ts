@@ -5,7 +5,7 @@ import { Batch } from "./batch.js";
 import { originalName, storedName, textArray } from "./sql.js";
 import type { Store } from "./store.js";
 
-/** How many events, or kilobytes of them, go in one statement at most. */
+/** The largest size of one statement. An event counts 1, and 1 more for each thousand characters of its payload. */
 const batchSize = 1000;
 
 interface Publication {
@@ -14,7 +14,7 @@ interface Publication {
   readonly payload: string | null;
 }
 
-/** The answer in place of an id: the channel has a producer, and only that may end it. */
+/** The answer in place of an id if the channel has a producer: only the producer may end it. */
 export const produced = "produced";
 
 /**
@@ -60,7 +60,8 @@ export class Publisher {
       }
       return ids;
     } catch (error) {
-      // An event that the database cannot hold (a character, so many bytes) must not take the others with it.
+      // An event that the database cannot hold (for one of its characters, or its size) must not fail the others. So
+      // the events are halved until that one is alone.
       if ((error as EventStreamError).code !== "ERR_UNSERIALIZABLE_DATA") throw error;
       if (publications.length === 1) return [error as EventStreamError];
       const middle = publications.length >> 1;

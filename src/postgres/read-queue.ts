@@ -3,7 +3,7 @@ import type { Tail } from "./tail.js";
 /** How many channels one statement reads at most. */
 const tailsAtOnce = 64;
 
-/** In place of an event's number: the tail is to be read, whichever events it has. */
+/** Stands for an event's number where the tail must be read whatever events it has. */
 export const anyway: number = Infinity;
 
 /** The tails to read, each with the number of the event that it lacks. */
@@ -22,7 +22,7 @@ export class ReadQueue {
     this.#lacking.delete(tail);
   }
 
-  /** Takes the tails for one statement, without those whose event an earlier read has brought. */
+  /** Takes the tails for one statement. Drops those that have received their event by an earlier read. */
   take(): Tail[] {
     const tails: Tail[] = [];
     for (const [tail, n] of this.#lacking) {

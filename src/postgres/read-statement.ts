@@ -10,12 +10,12 @@ export interface ReadRequest {
   readonly place: Place;
 }
 
-/** What there is after the place. */
+/** What a read has found after the place. */
 export interface ReadResult {
   /** `undefined` where nothing has changed, or the channel does not exist. */
   readonly status: ChannelStatus | undefined;
   readonly entries: readonly Entry[];
-  /** Why the event after these cannot be read. */
+  /** The error of the event after these, if it cannot be read. */
   readonly error: unknown;
 }
 

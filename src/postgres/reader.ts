@@ -12,8 +12,9 @@ import { Tail } from "./tail.js";
 import { keyOf, TailIndex } from "./tail-index.js";
 
 /**
- * Reads the channels that have subscriptions in this process and feeds their tails: those that a notification names,
- * and at every `interval` those that have changed, which one statement tells.
+ * Reads the channels that have subscriptions in this process, and feeds their tails. It reads a channel when a
+ * notification names it. At every `interval`, it also asks in one statement which channels have changed, and reads
+ * those.
  *
  * A notification only says that reading may be worthwhile, so one that is lost costs time and nothing else.
  */
@@ -32,8 +33,8 @@ export class Reader implements Tails, ListenerEvents {
   #isDrainDue = false;
 
   /**
-   * @param bell the name of the notifications; `undefined`: it polls every `interval` milliseconds and does not
-   *   listen
+   * @param bell the name of the notifications; if it is `undefined`, the reader does not listen
+   * @param interval from one check to the next, in milliseconds
    */
   constructor(store: Store, database: Database, bell: string | undefined, interval: number) {
     this.#store = store;
@@ -64,7 +65,7 @@ export class Reader implements Tails, ListenerEvents {
     this.#detach(tail);
   }
 
-  /** Later subscriptions get another tail. This one is read only where its own subscriptions ask for it. */
+  /** Makes later subscriptions get another tail. This one is read only if its own subscriptions ask for it. */
   #detach(tail: Tail): void {
     this.#tails.delete(tail);
     this.#produced.delete(tail);
@@ -93,7 +94,8 @@ export class Reader implements Tails, ListenerEvents {
   }
 
   /**
-   * This process has published to the channel. Without notifications it would read the event at the next check only.
+   * Called when this process has published to the channel. Without notifications, the reader would not read the event
+   * before the next check.
    */
   onPublished(channel: string): void {
     const tail = this.#tails.find(channel);
@@ -142,7 +144,7 @@ export class Reader implements Tails, ListenerEvents {
         await this.#read(runner);
         failures = 0;
       } catch (error) {
-        // Without an error of the database's own, it is the connection that failed.
+        // An error without an SQLSTATE does not come from the database, so the connection has failed.
         if (sqlState(error) === undefined) await this.#listener.discard(runner);
         this.#isCheckDue = true;
         if (this.#isOpen) await backOff(failures++);

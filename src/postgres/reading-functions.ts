@@ -1,10 +1,10 @@
 import { ago, type Define, milliseconds } from "./plpgsql.js";
 
-/** How many events of a channel one read brings, and about how many bytes. */
+/** How many events of a channel one read brings at most, and about how many bytes. */
 const pageEvents = 256;
 const pageBytes = 1_000_000;
 
-/** What `statusOf` reads. */
+/** The columns that `statusOf` reads. */
 const statusColumns =
   "id text, era text, prior_era text, since text, last text, ended text, born text, production text";
 const status = `to_hex(c.id), c.era::text, c.prior_era::text, c.since::text, c.last::text, c.ended_at::text,
@@ -12,8 +12,8 @@ const status = `to_hex(c.id), c.era::text, c.prior_era::text, c.since::text, c.l
 
 export function readingFunctions(s: string, define: Define): string {
   return [
-    // The status of each channel, in the order of the names. Where it does not exist, all columns but the clock are
-    // null.
+    // Returns the status of each channel, in the order of the names. If a channel does not exist, all columns but the
+    // clock are null.
     define(
       "locate(names text[], max_age bigint)",
       `TABLE (clock text, ${statusColumns}, start text)`,
@@ -28,8 +28,8 @@ export function readingFunctions(s: string, define: Define): string {
   ) AS oldest ON true
   ORDER BY q.place;`,
     ),
-    // The channels that have changed since the reader knew them, each with a page of the events after a place, or
-    // without.
+    // Returns the channels whose run or last event is not the one that the reader knows, and always those that have
+    // ended or have a producer. With `with_events`, each comes with a page of the events after the one in `afters`.
     define(
       "read(names text[], known text[], afters bigint[], max_age bigint, with_events boolean)",
       `TABLE (place text, ${statusColumns}, at text, n text, payload text)`,

@@ -5,12 +5,12 @@ import { dollarQuoted, identifier, literal } from "./sql.js";
 
 export const defaultSchema = "event_source";
 
-/** The number of the lock for which processes that migrate at once wait. */
+/** The key of the advisory lock that makes processes migrate one after another. */
 const migrationLock = 5_067_093_914_262_391;
 
 /**
- * The statements that make the broker's schema, for the application's own migrations: they may run in its
- * transaction, and again wherever they have run before. `broker.migrate()` runs the same.
+ * The statements that make the broker's schema, for the application's own migrations. They may run in a transaction of
+ * the application, and may run again where they have run before. `broker.migrate()` runs the same statements.
  *
  * @throws {EventStreamError} `ERR_INVALID_OPTION`
  * @example await client.query(postgresSchema());
@@ -28,13 +28,14 @@ CREATE OR REPLACE FUNCTION ${s}.version() RETURNS text LANGUAGE sql IMMUTABLE AS
 `;
 }
 
-/** The answer of `version()` in a schema that this release has made. */
+/** What `version()` returns in a schema that this release has made. */
 export function schemaVersion(schema: string): string {
   return createHash("sha256").update(definition(schema)).digest("hex").slice(0, 16);
 }
 
 /**
- * The name that a schema's brokers notify and listen to: plain, because PGlite has rules of its own for quoted ones.
+ * The name by which a schema's brokers notify and listen. It needs no quotes, because PGlite has its own rules for
+ * quoted names.
  */
 export function bellOf(schema: string): string {
   return `event_source_${createHash("sha256").update(schema).digest("hex").slice(0, 16)}`;
@@ -53,13 +54,13 @@ export function checkSchema(schema: unknown): string {
 }
 
 /**
- * - `channels`: every publish updates a row, within its page (HOT), because half of each page is kept free and no
- *   column that changes is indexed. Every event's id has the `id` and the `era`, which is the server's timeline; up
- *   to `since`, ids with `prior_era` are valid too. Events up to `trimmed` have been deleted. `producer` is a token,
- *   `production` its state (live, ended, stopped, lost), `produced` the number of its last event.
- * - `events`: `n` counts from 1 without a hole, so that a gap is arithmetic.
- * - `pending`: the events that transactions have published and nobody has numbered yet. A null payload ends the
- *   channel.
+ * - `channels`: every publish updates the channel's row. The update stays within the row's page (HOT), because half of
+ *   each page is kept free and no column that a publish changes is indexed. An event's id contains the channel's `id`
+ *   and `era`, which is the server's timeline. Up to event `since`, ids with `prior_era` are valid too. Events up to
+ *   `trimmed` have been deleted. `producer` is the producer's token, `production` its state (live, ended, stopped,
+ *   lost), and `produced` the number of its last event.
+ * - `events`: `n` counts from 1 without a hole, so that missing events show in the numbers.
+ * - `pending`: events that transactions have published and that have no number yet. A null payload ends the channel.
  */
 function definition(schema: string): string {
   const s = identifier(schema);

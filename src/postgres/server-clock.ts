@@ -9,20 +9,19 @@ const now = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
  * The server's clock, learnt from its answers, so that every transaction can carry the time after which it must not
  * begin.
  *
- * `statement_timeout` alone counts from when the server reads a statement. A server that stood still, or got the
- * statement late, would carry out a request that was rejected minutes ago. The price is a round trip before the first
- * transaction.
+ * `statement_timeout` alone is not enough, because it counts from when the server reads a statement. A server that
+ * stood still, or got the statement late, would carry out a request that was rejected minutes ago. The price is a round
+ * trip before the first transaction.
  */
 export class ServerClock {
   /** By how many milliseconds, at least, the server's clock is ahead of `performance.now()`. */
   #lead: number | undefined;
 
   /**
-   * Runs statements as one transaction, which they are because they are one text: if one fails, none of them was
-   * done.
+   * Runs statements as one transaction, by sending them as one text. If one fails, none of them takes effect.
    *
-   * @param deadline by `performance.now()`. The transaction does not begin later, and a statement is cancelled at
-   *   that time
+   * @param deadline by `performance.now()`. The transaction does not begin later. Each of its statements is cancelled
+   *   if it runs for longer than the time that is left when the transaction begins
    */
   async transaction(ask: Ask, statements: readonly string[], deadline: number): Promise<readonly (readonly Row[])[]> {
     const lead = this.#lead ?? (await this.#read(ask));
@@ -43,7 +42,7 @@ export class ServerClock {
     } catch (error) {
       if (!isTooLate(error)) throw error;
       if (performance.now() >= deadline) throw unanswered(deadline - sent);
-      // There is time left, so the server's clock has been set.
+      // There is time left by this process's clock, so the server's clock has been set forward.
       this.#lead = undefined;
       return this.transaction(ask, statements, deadline);
     }
@@ -66,7 +65,7 @@ export class ServerClock {
   }
 }
 
-/** Whether the server got the transaction after its deadline, by its own clock. Nothing was done. */
+/** Whether the server got the transaction after the deadline, by the server's clock. Then none of it was done. */
 function isTooLate(error: unknown): boolean {
   return sqlState(error) === "22023" && error instanceof Error && error.message.includes("statement_timeout");
 }

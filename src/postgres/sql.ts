@@ -1,13 +1,14 @@
 /*
- * Values are written into the SQL text. Several statements in one text are one transaction and one round trip, on a
- * `pg` client, on PGlite and through PgBouncer alike, and the application's conversion of parameters does not matter.
+ * Values are written into the SQL text, because only a text without parameters can hold several statements. These are
+ * one transaction and one round trip, on a `pg` client, on PGlite and through PgBouncer alike. Also, the application's
+ * conversion of parameters does not matter.
  */
 
 export function identifier(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
-/** A string that is the same whether `standard_conforming_strings` is on or off. */
+/** A string literal that means the same whether `standard_conforming_strings` is on or off. */
 export function literal(text: string): string {
   const quoted = text.replaceAll("'", "''");
   return quoted.includes("\\") ? ` E'${quoted.replaceAll("\\", "\\\\")}'` : `'${quoted}'`;
@@ -26,7 +27,7 @@ export function dollarQuoted(body: string): string {
   return `${tag}${body}${tag}`;
 }
 
-/** A channel's name as `text` can hold it, which has no NUL. `publish(channel, event)` in SQL escapes the same way. */
+/** Escapes a channel's name, because `text` cannot hold NUL. `publish(channel, event)` in SQL escapes the same way. */
 export function storedName(channel: string): string {
   return channel.replaceAll("\\", "\\\\").replaceAll("\0", "\\0");
 }

@@ -44,7 +44,7 @@ export class Store {
   readonly #locations: Batch<string, Location>;
   readonly #pages: Batch<ReadRequest, ReadResult>;
 
-  /** @param onDrop called for each channel for which a transaction committed an event after its end */
+  /** @param onDrop called with the channel of each event that was dropped because the channel had ended */
   constructor(
     database: Database,
     schema: string,
@@ -83,10 +83,10 @@ export class Store {
   }
 
   /**
-   * Runs statements as one transaction, and again where that had to give way to another one: then nothing of it was
-   * done.
+   * Runs statements as one transaction. If the transaction had to give way to another one, nothing of it was done, so
+   * it runs again.
    *
-   * @param needs what the role needs for it, where it lacks a permission
+   * @param needs the permissions to name in the message if the role lacks one
    * @throws {EventStreamError} `ERR_BROKER_UNAVAILABLE`, `ERR_UNSERIALIZABLE_DATA`
    */
   async run(
@@ -106,8 +106,8 @@ export class Store {
   }
 
   /**
-   * Numbers the events that transactions have published: to these channels, or to the first few that have such
-   * events.
+   * The statement that numbers the events that transactions have published, and ends channels whose producer's lease is
+   * over: these channels, or the first that need it.
    */
   drainStatement(channels?: readonly string[]): string {
     const names = channels === undefined ? "NULL" : textArray(channels.map(storedName));
@@ -135,7 +135,7 @@ export class Store {
     return resultsOf(rows, requests);
   }
 
-  /** Asks which channels have changed, and keeps all of them from being forgotten, which they are `maxAge` later. */
+  /** Asks which channels have changed. Also keeps all of them from being forgotten, as they would be after `maxAge`. */
   async check(requests: readonly ReadRequest[], runner: Runner): Promise<Check> {
     const { s, history, timeout } = this;
     const names = textArray(requests.map(({ channel }) => storedName(channel)));

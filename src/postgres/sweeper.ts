@@ -1,9 +1,9 @@
 import type { Store } from "./store.js";
 
-/** The longest pause between two sweeps, in milliseconds. */
+/** The longest pause between two sweeps, however large `maxAge` is, in milliseconds. */
 const longestPause = 60_000;
 
-/** The pause between two sweeps of a store whose events live for `maxAge`, in milliseconds. */
+/** The longest pause between two sweeps of a store whose events live for `maxAge`, in milliseconds. */
 export function sweepInterval(maxAge: number): number {
   return Math.min(Math.max(maxAge / 4, 100), longestPause);
 }
@@ -30,7 +30,7 @@ export class Sweeper {
   #schedule(milliseconds: number): void {
     this.#timer = setTimeout(() => {
       this.#sweep = this.#run().finally(() => {
-        // At random, so that the processes of a cluster do not sweep in one moment.
+        // The pause is random, so that the processes of a cluster do not all sweep at the same moment.
         if (!this.#isClosed) this.#schedule(sweepInterval(this.#store.history.maxAge) * (0.5 + Math.random() / 2));
       });
     }, milliseconds).unref();

@@ -29,7 +29,7 @@ export class TailIndex {
     this.#byKey.set(keyOf(tail.channel), tail);
   }
 
-  /** Leaves another tail of the same channel alone. */
+  /** Removes this tail, but not another tail of the same channel. */
   delete(tail: Tail): void {
     if (this.#byName.get(tail.channel) !== tail) return;
     this.#byName.delete(tail.channel);

@@ -5,25 +5,25 @@ import type { Place } from "./place.js";
 import type { ReadResult } from "./read-statement.js";
 
 /**
- * The newest part of a channel, read once for all subscriptions of this process: at most `maxEvents` events without a
- * hole. A cursor that has fallen behind it reads pages from the database. It lives as long as a subscription to the
- * channel.
+ * The newest part of a channel, read once for all subscriptions of this process. It holds about `maxEvents` events at
+ * most, without a hole. A cursor that has fallen behind the tail reads pages from the database. The tail lives as long
+ * as the channel has subscriptions in this process.
  */
 export class Tail {
   readonly channel: string;
-  /** The place of its last entry, after which it is read. */
+  /** The place of its last entry. The next read begins after it. */
   place: Place;
   /** What the channel's row said at the last read; `undefined` while the channel does not exist. */
   status: ChannelStatus | undefined;
   isEnded = false;
-  /** What made the channel unreadable. */
+  /** The error that made the channel unreadable. */
   error: unknown;
   subscriptions = 0;
-  /** Called when it has been read once more. */
+  /** Callbacks that are called once, after the next read. */
   readonly onRead: (() => void)[] = [];
   /**
-   * One number for each time the server had lost events: that of the last event that was left (-1: the channel is
-   * another).
+   * One number for each time that the server had lost events: the number of the last event that was left, or -1 if the
+   * channel is another one of the same name.
    */
   readonly losses: number[] = [];
   readonly #maxEvents: number;
@@ -79,14 +79,15 @@ export class Tail {
     if (!this.#reconcile(status)) return true;
     this.#append(entries);
     this.error ??= error;
-    // Nothing is left of what comes next: it has been trimmed before it could be read.
+    // The next events are gone: they were trimmed, or too old, before they could be read.
     if (entries.length === 0 && error === undefined && status.last > this.last) this.#jump(status.last);
     this.isEnded ||= status.isEnded && this.last >= status.last;
     return error === undefined && this.last < status.last;
   }
 
   /**
-   * Finds its place in the channel as it is now. It may be another one of the same name, or have lost events.
+   * Finds the tail's place in the channel as it is now. The channel may be another one of the same name, or have lost
+   * events.
    *
    * @returns whether the entries continue what has been read
    */
@@ -110,7 +111,7 @@ export class Tail {
     const { run } = this.place as { run: string };
     const readAt = performance.now();
     for (const entry of entries) {
-      // The events in between have been trimmed before they could be read.
+      // The events in between are gone: they were trimmed, or too old, before they could be read.
       if (entry.n !== this.last + 1) this.#entries = [];
       this.#entries.push({ entry, readAt });
       this.place = { run, n: entry.n };
@@ -127,7 +128,7 @@ export class Tail {
     const oldest = performance.now() - this.#maxAge;
     let gone = Math.max(0, this.#entries.length - this.#maxEvents);
     while (gone < this.#entries.length && (this.#entries[gone] as { readAt: number }).readAt < oldest) gone++;
-    // In blocks: each removal moves all that stay.
+    // Entries are removed in blocks, because each removal copies all that stay.
     if (gone > this.#entries.length / 8) this.#entries = this.#entries.slice(gone);
   }
 

@@ -1,7 +1,10 @@
 import type { Define } from "./plpgsql.js";
 import { literal } from "./sql.js";
 
-/** They run in the application's transactions: they lock no channel, and read nothing that such transactions write. */
+/**
+ * Functions that run in the application's transactions. They lock no channel, and read nothing that such transactions
+ * write.
+ */
 export function transactionFunctions(s: string, bell: string, define: Define): string {
   const ended = "event_source.ended";
   return [
@@ -26,7 +29,7 @@ export function transactionFunctions(s: string, bell: string, define: Define): s
   PERFORM pg_notify(${literal(bell)}, '');
   RETURN NULL;`,
     ),
-    // For triggers and other languages.
+    // Publishes from triggers and from other languages.
     define(
       "publish(channel text, event json)",
       "void",

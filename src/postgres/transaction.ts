@@ -33,9 +33,9 @@ export function checkTransactionClient(options: unknown): TransactionClient {
 /**
  * Publishes an event, or (null) ends the channel, when the transaction commits.
  *
- * @returns why it cannot, or `null`
- * @throws the transaction's own errors unchanged, for the application's retries; `ERR_BROKER_UNAVAILABLE` without the
- *   schema
+ * @returns why the channel refuses it, or `null`
+ * @throws the transaction's own errors unchanged, so that the application can retry; `ERR_BROKER_UNAVAILABLE` if the
+ *   schema is missing
  */
 export async function enqueue(
   client: TransactionClient,

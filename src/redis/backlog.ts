@@ -1,6 +1,6 @@
 import { backOff } from "../runtime/backoff.js";
 
-/** A set of items to work through: several batches at a time, and no item in two batches at once. */
+/** A set of items to work through. Several batches run at a time, but an item is never in two of them. */
 export class Backlog<T> {
   readonly #width: number;
   readonly #batchSize: number;

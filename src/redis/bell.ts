@@ -5,7 +5,7 @@ import { explain, isFinal, unavailable } from "./failure.js";
 import { OwnConnection } from "./own-connection.js";
 import { slotOf } from "./slot.js";
 
-/** How many channels one command names. */
+/** The most channels that one update names. */
 const batchSize = 1000;
 
 /** The pause between two checks that the connection is alive, in milliseconds. */
@@ -15,15 +15,15 @@ export interface BellEvents {
   onMessage(key: string, message: string): void;
   /** From now on every message to these keys arrives; earlier ones may have been missed. */
   onHearing(keys: readonly string[]): void;
-  /** Another master has these keys now. */
+  /** Another master has at least one of these keys now. The bell has given up all of them. */
   onMoved(keys: readonly string[]): void;
-  /** Redis will never permit a subscription to these keys. */
+  /** The Redis user may not subscribe to at least one of these keys. The bell has given up all of them. */
   onDenied(keys: readonly string[], error: EventStreamError): void;
 }
 
 /**
- * One connection that receives messages, and the keys it is subscribed to. When it fails, the bell opens a new one, as
- * long as there are keys.
+ * A connection that receives messages, and the keys that it subscribes to. When the connection fails, the bell opens a
+ * new one, as long as there are keys.
  */
 export class Bell {
   readonly #redis: Redis;
@@ -75,7 +75,7 @@ export class Bell {
   #begin(): void {
     if (this.#state !== "idle") return;
     this.#state = "working";
-    // Changes of the same turn go in one command.
+    // Changes made in the same turn of the event loop are sent together.
     setImmediate(() => void this.#work());
   }
 
@@ -138,7 +138,7 @@ export class Bell {
     if (added.length > 0) this.#events.onHearing(added);
   }
 
-  /** In a cluster, one command takes sharded channels of one slot only. */
+  /** Groups the keys by command: in a cluster, all sharded channels in a command must be in the same slot. */
   #groups(keys: readonly string[]): string[][] {
     if (keys.length === 0) return [];
     if (!this.#isSharded || !this.#redis.isCluster) return [[...keys]];

@@ -5,8 +5,9 @@ import { slotOf } from "./slot.js";
 const slots = 16_384;
 
 /**
- * The connections on which this process hears of new entries. One is enough, since every node of a cluster passes on
- * every message; sharded messages need one for each master.
+ * The connections on which this process receives messages about new entries. One is enough, because every node of a
+ * cluster passes on every message. Sharded messages stay on their shard, so in a cluster they need one connection for
+ * each master.
  */
 export class Bells {
   readonly #redis: Redis;
@@ -26,13 +27,16 @@ export class Bells {
     return this.#isSharded && this.#redis.isCluster;
   }
 
-  /** Subscribes on the master that has the key now, even if its slot has moved since it was added before. */
+  /**
+   * Subscribes on the master that has the key now. If the key's slot has moved since an earlier call, the subscription
+   * moves too.
+   */
   add(key: string): void {
     const slot = this.#isSpread ? slotOf(key) : undefined;
     const address = slot === undefined ? "" : (this.#redis.masterOf(slot)?.address ?? "");
     let bell = this.#bells.get(address);
     if (bell === undefined) {
-      // A random slot: where one master does not answer, the next try goes to another.
+      // A random slot, so that the next try can reach another master when one does not answer.
       const choose = () => slot ?? Math.floor(Math.random() * slots);
       bell = new Bell(this.#redis, choose, this.#isSharded, this.#timeout, this.#events);
       this.#bells.set(address, bell);

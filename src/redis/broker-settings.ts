@@ -1,10 +1,13 @@
 import type { History } from "../broker/checks.js";
 import { channelTag } from "./channel-tag.js";
 
-/** What the options of a broker come to. */
+/** The settings that follow from a broker's options. */
 export interface BrokerSettings {
   readonly history: History;
-  /** How long a key outlives its newest event, in milliseconds: `maxAge` and a margin. */
+  /**
+   * How long a key lives after its newest event was added, in milliseconds: `maxAge` plus a margin. A live producer's
+   * lease extends it.
+   */
   readonly timeToLive: number;
   readonly timeout: number;
   readonly prefix: string;
@@ -12,7 +15,7 @@ export interface BrokerSettings {
   readonly ring: "PUBLISH" | "SPUBLISH";
 }
 
-/** What every script that writes is told first. */
+/** The arguments that every script that writes takes first, after the nonce. */
 export function writingArguments(
   { history: { maxEvents, maxAge }, timeToLive, ring }: BrokerSettings,
   key: string,

@@ -1,12 +1,13 @@
 import { createHash } from "node:crypto";
 
-/** What tells a channel from others in an event id, whatever its name is. */
+/** Identifies a channel in event ids by a hash of its key, so that any channel name will do. */
 export interface ChannelTag {
-  /** Six characters of base 64. */
+  /** Six characters of base64url. */
   readonly name: string;
   /**
-   * The count of the first entry that the channel gets in a millisecond: each channel has its own, so that an ID is not
-   * taken for that of another channel's entry, added in the same millisecond.
+   * The count (the number after the dash) in the ID of the first entry that the channel gets in a millisecond. Two
+   * channels rarely share it, so that an ID is not mistaken for that of another channel's entry added in the same
+   * millisecond.
    */
   readonly firstCount: number;
 }

@@ -5,7 +5,7 @@ import { isNodeRedis, isOutdated, type NodeRedis, nodeRedis } from "./node-redis
 
 /**
  * A client of node-redis 6 (the package `redis`), made by `createClient`, `createClientPool`, `createCluster` or
- * `createSentinel`; or of ioredis 5 or later: a `Redis`, with or without Sentinel, or a `Cluster`.
+ * `createSentinel`, or a `Redis` (with or without Sentinel) or `Cluster` of ioredis 5 or later.
  */
 export type RedisClient = NodeRedis | IoRedis;
 

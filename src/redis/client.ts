@@ -1,6 +1,6 @@
 /**
- * The application's client, as the broker uses it. For each library, one file adapts its clients to this interface.
- * Their types are structural, so that neither package has to be installed.
+ * The application's client, as the broker uses it. For each library, one file adapts its clients to this interface. The
+ * clients' types are structural, so that neither package has to be installed.
  */
 export interface Redis {
   /** Whether the keys are spread over several masters. */
@@ -12,7 +12,7 @@ export interface Redis {
    * command that has not been sent after `timeout` milliseconds.
    */
   send(key: string, args: readonly string[], timeout: number): Promise<unknown>;
-  /** The master that the client believes to have this slot; without a cluster, the only one. */
+  /** The master that has this slot, as far as the client knows. Without a cluster, it is the only master. */
   masterOf(slot: number): Master | undefined;
 }
 
@@ -20,8 +20,8 @@ export interface Master {
   /** Tells this master from the others. */
   readonly address: string;
   /**
-   * Opens a connection of the broker's own, with the application's settings. When `signal` aborts, it destroys the
-   * connection, even one that is still opening.
+   * Opens a connection of the broker's own, with the application's settings. When `signal` aborts, the connection is
+   * destroyed, even if it is still opening.
    */
   open(events: ConnectionEvents, signal: AbortSignal): Promise<Connection>;
 }

@@ -10,9 +10,9 @@ export interface Part {
 
 /**
  * The last event ID of a subscription to several channels, such as `k3JfQam1x2c3d4.2s~9Zt0_qm1x2c3d5-1`. It has a part
- * for each channel: the tag of its key; the ID of the last entry that was read, in base 36; and for how many seconds
- * that was known to be the newest, if for one or more. If the channel was empty, `*` and the time stand in place of the
- * ID.
+ * for each channel: the tag of the channel's key, the ID of the last entry that was read (in base 36), and the number
+ * of seconds for which that entry was known to be the newest, unless it is 0. If the channel was empty, the tag is
+ * followed by `*` and the time at which it was last known to be empty.
  *
  * It is printable ASCII, to survive a header, and short, because the client sends it with every reconnection.
  */
@@ -22,16 +22,16 @@ export function composeId(parts: readonly Part[]): string {
   return id;
 }
 
-/** The channels' positions, as a last event ID states them; without the channels that it does not mention. */
+/** The positions that a last event ID gives for these channels. A channel that it does not mention is left out. */
 export function positionsIn(id: string, keys: readonly string[]): Map<string, Position> {
   const found = new Map<string, Position>();
   if (isId(id)) {
-    // If it is another channel's, it will turn out to be unknown in this one.
+    // If the ID is from another channel, it will turn out to be unknown in this one.
     const [only] = keys;
     return keys.length === 1 && only !== undefined ? found.set(only, { id, confirmed: timeOf(id) }) : found;
   }
   const parts = new Map<string, string>();
-  // A client can send an ID as long as a header may be.
+  // The limit bounds the work: a client can send an ID as long as a header may be.
   for (const part of id.split("~", 4096)) parts.set(part.slice(0, tagLength), part.slice(tagLength));
   for (const key of keys) {
     const { name, firstCount } = channelTag(key);

@@ -10,9 +10,9 @@ export interface Place {
   readonly position: Position;
   /** Whether the channel has ended and nothing is left in it. */
   readonly isOver: boolean;
-  /** After the newest known entry of the channel. */
+  /** The position after the channel's newest known entry. */
   readonly last: Position;
-  /** `performance.now()` when `last` was read. */
+  /** `performance.now()` just before `last` was read. */
   readonly at: number;
 }
 
@@ -20,19 +20,22 @@ export interface Place {
 export interface Tails {
   acquire(place: Place): Tail;
   release(tail: Tail): void;
-  /** Whether an entry whose predecessor is `after` is the next one after a position. */
+  /** Whether the entry `id`, whose predecessor is `after`, is the next one after a position. */
   follows(after: string, position: Position, id: string): boolean;
   /** Whether the place is so old that the channel may have begun anew since. */
   isStale(place: Place): boolean;
 }
 
-/** One subscription's place in one channel: in the shared tail, or behind it, in pages from Redis. */
+/**
+ * One subscription's place in one channel. It reads from the shared tail or, if it is behind the tail, pages from
+ * Redis.
+ */
 export class TailCursor implements Cursor<EventEntry> {
   readonly #tails: Tails;
   readonly #place: Place;
-  /** Only a composite id needs it. */
+  /** Set only if the subscription has several channels: their composite ids need it. */
   readonly tag: ChannelTag | undefined;
-  /** The ID of the entry that was taken last. */
+  /** The ID of the last entry that was taken or skipped. */
   #position: string;
   #confirmed: number;
   #held: Tail | undefined;
@@ -40,11 +43,11 @@ export class TailCursor implements Cursor<EventEntry> {
   #state: "reading" | "loading" | "ended";
   /** How many of the tail's losses it has handled. */
   #losses = 0;
-  /** The index of the next entry in the tail, if it is there. */
+  /** The index of the next entry in the tail, if it is known. */
   #index: number | undefined;
   #page: readonly Entry[] = [];
   #taken = 0;
-  /** Whether events are missing that no entry will reveal. */
+  /** Whether events are missing that no entry's `after` will reveal. */
   #isMissing = false;
   #error: unknown;
 
@@ -57,10 +60,10 @@ export class TailCursor implements Cursor<EventEntry> {
     this.#state = place.isOver ? "ended" : "reading";
   }
 
-  /** Its place in the channel when the event of `id` is delivered. */
+  /** The cursor's position when the event `id`, perhaps of another channel, is delivered. */
   positionAt(id: string): Position {
     const tail = this.#held;
-    // A channel that has ended gets no more entries to miss.
+    // Nothing more can be missed in a channel that has ended.
     const confirmed =
       this.#state === "ended"
         ? Math.max(this.#confirmed, timeOf(id))
@@ -93,7 +96,7 @@ export class TailCursor implements Cursor<EventEntry> {
       return "gap";
     }
     if (entry === undefined) return this.#state === "loading" || tail.state === "joining" ? "loading" : undefined;
-    // If its predecessor is newer than this place, something between them is missing.
+    // If the entry's predecessor is newer than this position, entries between them are missing.
     if (compareIds(entry.after, this.#position) > 0) {
       this.#move(entry.after);
       return "gap";
@@ -113,7 +116,6 @@ export class TailCursor implements Cursor<EventEntry> {
   take(entry: Entry): void {
     this.#move(entry.id);
     if (this.#taken < this.#page.length) {
-      // Drop the page once it has been read.
       if (++this.#taken === this.#page.length) this.#drop();
     } else if (this.#index !== undefined) this.#index++;
   }
@@ -131,7 +133,7 @@ export class TailCursor implements Cursor<EventEntry> {
       if (this.#state !== "loading") this.#load(tail);
       return undefined;
     }
-    // The tail may be behind this place, which came from a page or from where the subscription began.
+    // The tail may be behind this position, which can come from a page or from the start of the subscription.
     let entry = tail.at(this.#index);
     while (entry !== undefined && compareIds(entry.id, this.#position) <= 0) entry = tail.at(++this.#index);
     if (entry === undefined && tail.error !== undefined) throw tail.error;
@@ -172,7 +174,7 @@ export class TailCursor implements Cursor<EventEntry> {
     );
   }
 
-  /** If it had read what was lost, it has a gap and goes on where the tail does. */
+  /** Reports a gap and goes on where the tail does, unless the cursor is before or after everything that was lost. */
   #lose({ kept, last, resume }: Loss): void {
     this.#index = undefined;
     this.#drop();

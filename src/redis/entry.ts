@@ -16,7 +16,7 @@ export interface EventEntry extends Entry {
   readonly event: PublishedEvent;
 }
 
-/** The position before everything: that of an empty channel, and `after` in the first entry of a stream. */
+/** The ID before every entry. It is the position in an empty channel, and `after` in the first entry of a stream. */
 export const origin = "0-0";
 
 const fields: ReadonlySet<string> = new Set<keyof EventParts | "after" | "by" | "end">([
@@ -72,10 +72,10 @@ export function isId(id: string): boolean {
   return idPattern.test(id);
 }
 
-/** Negative where `a` is older. */
+/** Negative if `a` is older. */
 export function compareIds(a: string, b: string): number {
   const [aDash, bDash] = [a.indexOf("-"), b.indexOf("-")];
-  // The times of our days all have as many digits, so a shorter one is older.
+  // Times have no leading zeros, so the one with fewer digits is older.
   if (aDash !== bDash) return aDash - bDash;
   return a.length === b.length
     ? compareText(a, b)
@@ -96,7 +96,7 @@ export function before(time: number): string {
   return `${time - 1}-18446744073709551615`;
 }
 
-/** Where a subscription is in a channel: after the entry of this ID, or before everything. */
+/** Where a subscription is in a channel: after the entry with this ID, or before everything. */
 export interface Position {
   readonly id: string;
   /**
@@ -107,8 +107,9 @@ export interface Position {
 }
 
 /**
- * Whether no entry can have come between a position and `time`, when the channel was empty or began anew: such an entry
- * would still be there. A key that is gone before it could expire was lost.
+ * Whether no entry can have been added between a position and `time`, at which the channel was found empty or began
+ * anew. This is so only if such an entry would still be there at `time`, and the key of the position's own entry, if it
+ * has one, could have expired by then: a key that is gone earlier was lost.
  */
 export function isUnbroken({ id, confirmed }: Position, time: number, timeToLive: number): boolean {
   return time < confirmed + timeToLive && (id === origin || time >= timeOf(id) + timeToLive);

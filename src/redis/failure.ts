@@ -5,9 +5,10 @@ export function unavailable(message: string, cause?: unknown): EventStreamError 
 }
 
 /**
- * Settles as `promise` does, or rejects after `timeout`; a later rejection is ignored.
+ * Settles as `promise` does, with its error explained, or rejects after `timeout` milliseconds. A later rejection is
+ * ignored.
  *
- * @throws {EventStreamError} (as a rejection) `ERR_BROKER_UNAVAILABLE`
+ * @throws {EventStreamError} (as a rejection) `ERR_BROKER_UNAVAILABLE`, `ERR_FOREIGN_ENTRY`
  */
 export function within<T>(timeout: number, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
@@ -29,7 +30,7 @@ export function unanswered(timeout: number): EventStreamError {
   return unavailable(`Redis did not answer within ${timeout} ms; it may have carried out the command all the same.`);
 }
 
-/** Turns a failure of the client, or an error that Redis replied, into the broker's error. */
+/** Turns a failure of the client, or an error reply from Redis, into the broker's error. */
 export function explain(cause: unknown): EventStreamError {
   if (cause instanceof EventStreamError) return cause;
   const text = cause instanceof Error ? cause.message : String(cause);
@@ -52,8 +53,8 @@ export function foreignKey(cause?: unknown): EventStreamError {
 }
 
 /**
- * The user may not publish messages, or not subscribe to them. Without messages, subscribers would hear of an event
- * only from the slow audit.
+ * The error for a user who may not publish messages or may not subscribe to them. Without messages, subscribers would
+ * get an event only after the next audit, which may be 30 seconds away.
  */
 export function deniedBell(command: string, prefix: string, cause: unknown): EventStreamError {
   const text = cause instanceof Error ? cause.message : String(cause);

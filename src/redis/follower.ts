@@ -10,11 +10,14 @@ import type { Store } from "./store.js";
 import { Tail } from "./tail.js";
 import { type TailOwner, TailReader } from "./tail-reader.js";
 
-/** The audit compares all tails once in this many milliseconds at most, in this many steps. */
+/**
+ * The audit compares all tails with their streams, over and over. A round takes at most this many milliseconds, and is
+ * divided into this many steps.
+ */
 const longestAudit = 30_000;
 const auditSteps = 50;
 
-/** The pause before a key whose slot has moved is subscribed to again, in milliseconds. */
+/** The pause before the broker subscribes again to a key whose slot has moved, in milliseconds. */
 const moving = 200;
 
 export interface Listening {
@@ -24,10 +27,11 @@ export interface Listening {
 }
 
 /**
- * Keeps the tails of the channels that have subscriptions in this process up to date.
+ * Keeps the tails up to date: one for each channel that has a subscription in this process.
  *
- * A message names the new entry and its predecessor. If the predecessor is the tail's last entry, the tail appends the
- * new one. In every other case it reads the stream, so lost, repeated and reordered messages do no harm.
+ * A message names the new entry and its predecessor, and contains the entry unless it is too long. If the predecessor
+ * is the tail's last entry, the tail appends the new one. Otherwise, the follower reads the stream, unless the tail has
+ * had the entry already. So lost, repeated and reordered messages do no harm.
  */
 export class Follower implements Tails, TailOwner {
   readonly #store: Store;
@@ -38,7 +42,7 @@ export class Follower implements Tails, TailOwner {
   readonly #closing = new AbortController();
   readonly #reader: TailReader;
   readonly #leaseWatch: LeaseWatch;
-  /** Calls that wait to know whether this user may subscribe to a key. */
+  /** The calls of `probe` that are waiting for an answer, by key. */
   readonly #probes = new Map<string, { resolve: () => void; reject: (error: EventStreamError) => void }[]>();
   readonly #audit: NodeJS.Timeout;
   #round: Iterator<Tail, undefined> = [].values();
@@ -148,7 +152,8 @@ export class Follower implements Tails, TailOwner {
           // The fields are not ours: read the stream.
         }
       } else if (compareIds(message.id, tail.last) <= 0) {
-        // After a loss, new entries may be older than what was lost.
+        // An ID that is not newer is no proof that the tail has the entry: after a loss, new entries may have older IDs
+        // than the entries that were lost.
         if (compareIds(message.id, tail.floor) <= 0 || tail.has(message.id)) return;
       }
     }
@@ -156,7 +161,7 @@ export class Follower implements Tails, TailOwner {
   }
 
   #auditSome(): void {
-    // The iterator of a map that was emptied retains what was in it until it is asked again.
+    // Frees what the map held: its iterator retains that even after the map was emptied, until the next call of `next`.
     if (this.#tails.size === 0) this.#round = [].values();
     for (let left = Math.ceil(this.#tails.size / auditSteps); left > 0; left--) {
       const { value } = this.#round.next();
@@ -172,7 +177,7 @@ export class Follower implements Tails, TailOwner {
     return this.#tails.get(tail.key) === tail;
   }
 
-  /** Follows slots that have moved. */
+  /** If the key's slot has moved, subscribes on its new master. */
   onChecked(tail: Tail): void {
     if (this.#listening.isSharded && this.has(tail)) this.#bells.add(tail.key);
   }
@@ -181,7 +186,7 @@ export class Follower implements Tails, TailOwner {
     this.#leaseWatch.mind(tail, rest);
   }
 
-  /** Later subscriptions ask Redis, which may have forgotten the channel and begun it anew. */
+  /** Drops the tail, so that later subscriptions ask Redis: by then, the channel may have expired and begun anew. */
   onEnd(tail: Tail): void {
     this.#delete(tail);
   }
@@ -199,7 +204,7 @@ export class Follower implements Tails, TailOwner {
     this.#bells.delete(tail.key);
   }
 
-  /** Ends every subscription. */
+  /** Stops following, and wakes every subscription so that it ends. */
   close(): void {
     this.#closing.abort();
     clearInterval(this.#audit);

@@ -1,6 +1,6 @@
 import type { Connection, ConnectionEvents, Master, Redis } from "./client.js";
 
-/** A `Redis` of ioredis, also through Sentinel. */
+/** A `Redis` of ioredis, with or without Sentinel. */
 export interface IoRedisClient {
   readonly options: object;
   readonly status: string;

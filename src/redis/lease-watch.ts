@@ -1,10 +1,11 @@
 import type { Tail } from "./tail.js";
 
 /**
- * A lease is checked up to this many milliseconds after its end, at random, so that not all processes check at once.
+ * A lease is checked at a random time up to this many milliseconds after its end, so that not all processes check at
+ * once.
  */
 const spread = 300;
-/** The pause before the next try where Redis does not answer, in milliseconds. */
+/** The pause before the next try when Redis does not answer, in milliseconds. */
 const retry = 500;
 
 /**

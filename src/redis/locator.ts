@@ -6,28 +6,28 @@ import type { BrokerSettings } from "./broker-settings.js";
 import { ask } from "./question.js";
 import { locate } from "./reading-scripts.js";
 
-/** How far ahead the clock of the server that made an ID may have been of this server's, in milliseconds. */
+/** How far the clock of the server that made an ID may have been ahead of this server's, in milliseconds. */
 const clockSlack = 60_000;
 
-/** How many channels one question names. */
+/** The most channels that one question names. */
 const batchSize = 128;
 
-/** Where a channel stands, as seen from a position. */
+/** What a channel holds, as seen from a position. */
 export interface Location {
-  /** The newest entry: everything that comes from now on comes after it. */
+  /** The position of the newest entry. Every entry added from now on comes after it. */
   readonly last: Position;
-  /** Before the oldest entry that is held. */
+  /** The position before the oldest entry that is held. */
   readonly start: Position;
   /** Whether nothing is missing between the position and what is held. */
   readonly isKnown: boolean;
   readonly hasEnded: boolean;
-  /** Whether an event is held after the position; where that is not known, any event. */
+  /** Whether an event is held after the position or, if `isKnown` is false, whether any event is held. */
   readonly hasMore: boolean;
-  /** Whether it has had a producer, and its beginning is not there any more. */
+  /** Whether the channel has had a producer and no longer holds its beginning. */
   readonly isCut: boolean;
 }
 
-/** One position that waits for its location. */
+/** A question that is waiting for its answer. */
 interface Asking {
   readonly key: string;
   readonly position: Position;
@@ -46,7 +46,7 @@ function withResolvers<T>(): {
   return { promise, resolve, reject };
 }
 
-/** Finds where channels stand. What many subscriptions ask in the same turn goes to Redis in few commands. */
+/** Finds out what channels hold, in as few commands as possible. */
 export class Locator {
   readonly #redis: Redis;
   readonly #timeout: number;
@@ -76,7 +76,7 @@ export class Locator {
     return asking.promise;
   }
 
-  /** Sends one batch a turn, so that thousands do not hold up the event loop. */
+  /** Sends one batch a turn, so that thousands of questions do not hold up the event loop. */
   #send(): void {
     const batch: Asking[] = [];
     for (const [question, asking] of this.#asking) {
@@ -130,7 +130,7 @@ export class Locator {
     const newest = ended === "" ? last : second;
     const hasMore = isHeld(newest) && (!isKnown || (following !== "" && !isMark(following)));
     const end = { id: last === "" ? origin : last, confirmed: now };
-    // An entry that no broker wrote may have anything here, and will be refused when it is read.
+    // An entry that no broker wrote may have anything as its predecessor. It will be refused when it is read.
     const start =
       oldest === ""
         ? end

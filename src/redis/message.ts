@@ -1,17 +1,19 @@
 import { type Entry, readEntry } from "./entry.js";
 
-/** What the script that stores an entry says of it. */
+/** The message that the script publishes when it has stored an entry. */
 export interface Message {
   readonly database: number;
   readonly id: string;
   readonly after: string;
-  /** JSON of its fields; empty where they are too long. */
+  /** The entry's fields as JSON, or empty if they are too long. */
   readonly fields: string;
 }
 
 const pattern = /^(\d+) (\d+-\d+) (\d+-\d+) /;
 
-/** `undefined` where it is none of ours: anyone may publish to any channel. */
+/**
+ * `undefined` if the text names no entry: it may tell of a producer's claim, and anyone may publish to any channel.
+ */
 export function readMessage(text: string): Message | undefined {
   const match = pattern.exec(text);
   if (match === null) return undefined;
@@ -19,7 +21,7 @@ export function readMessage(text: string): Message | undefined {
   return { database: Number(database), id, after, fields: text.slice(all.length) };
 }
 
-/** @throws where the fields are none of ours */
+/** @throws if no broker wrote the fields */
 export function entryOf(key: string, { id, after, fields }: Message): Entry {
   return readEntry(key, [id, ["after", after, ...(JSON.parse(fields) as string[])]]);
 }

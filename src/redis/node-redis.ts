@@ -1,7 +1,7 @@
 import type { Connection, ConnectionEvents, Master, Redis } from "./client.js";
 
 interface CommandOptions {
-  /** How long it may wait to be sent, in milliseconds; 0: without a limit. */
+  /** How long the command may wait to be sent, in milliseconds. 0 means no limit. */
   readonly timeout: number;
   readonly typeMapping: object;
 }
@@ -30,7 +30,7 @@ export interface NodeRedisCluster {
   nodeClient(node: never): Promise<unknown>;
 }
 
-/** Through Sentinel, as `createSentinel` makes it. */
+/** A Sentinel client as `createSentinel` makes it. */
 export interface NodeRedisSentinel {
   readonly isOpen: boolean;
   sendCommand(isReadonly: boolean, args: string[], options?: CommandOptions): Promise<unknown>;
@@ -51,7 +51,7 @@ interface Duplicate extends NodeRedisClient {
   sUnsubscribe(channels: readonly string[]): Promise<unknown>;
 }
 
-/** Replaces the application's own, which may turn strings into something else. */
+/** Replaces the application's own type mapping, which may turn strings into something else. */
 const typeMapping = {};
 
 const unlimited: CommandOptions = { timeout: 0, typeMapping };
@@ -61,8 +61,9 @@ export function isNodeRedis(client: object): client is NodeRedis {
 }
 
 /**
- * Whether the client is of a version before 6, which gives one command's reply to another after it lost its connection.
- * Since 6 each command has a time limit by default; the pool, which leaves that to its clients, has other proxies.
+ * Whether the client is older than version 6. After a lost connection, older clients give one command's reply to
+ * another. Clients of version 6 have a default time limit for commands. Pools leave that limit to their clients, but
+ * pools of version 6 have a method that older ones lack.
  */
 export function isOutdated(client: NodeRedis): boolean {
   if ("execute" in client && !("getMasterNode" in client)) return !("_commandOptionsProxy" in client);

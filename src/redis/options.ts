@@ -5,23 +5,25 @@ import type { Redis } from "./client.js";
 import type { BrokerSettings } from "./broker-settings.js";
 import { type RedisClient, redisOf } from "./client-kinds.js";
 
-/** How a `redisBroker` is made. */
+/** The options of `redisBroker`. */
 export interface RedisBrokerOptions {
   /**
-   * The application's client: of node-redis 6, connected (`createClient`, `createClientPool`, `createCluster`,
-   * `createSentinel`), or of ioredis 5 or later, without a `keyPrefix` (`Redis`, `Cluster`). The broker opens at most
-   * two more connections with its settings, on a cluster two for each master. It never closes the client.
+   * The application's client: a connected client of node-redis 6 (`createClient`, `createClientPool`, `createCluster`,
+   * `createSentinel`), or one of ioredis 5 or later without a `keyPrefix` (`Redis`, `Cluster`). Using the client's
+   * settings, the broker opens at most two more connections or, on a cluster, two for each master. It never closes the
+   * client.
    */
   readonly client: RedisClient;
   /**
-   * The beginning of each key; the rest is the channel's name. Messages are published under the same names.
+   * The beginning of each key; the rest is the channel's name. Each key is also the name of the Redis channel on which
+   * messages are published.
    *
    * @default "express-event-source:"
    */
   readonly prefix?: string | undefined;
   /**
-   * How much of each channel is kept. Redis trims a little late, so there may be a few events more. Use the same in all
-   * processes.
+   * How much of each channel is kept. Redis trims a little late, so there may be a few more events. Use the same value
+   * in all processes.
    */
   readonly history?: HistoryOptions | undefined;
   /**
@@ -31,8 +33,8 @@ export interface RedisBrokerOptions {
    */
   readonly timeout?: number | undefined;
   /**
-   * Whether messages stay on the shard of their channel (`SPUBLISH`, Redis 7). For a cluster with so many messages that
-   * passing each to every node is too much. Use the same in all processes.
+   * Whether messages stay on the shard of their channel (`SPUBLISH`, Redis 7). This helps a cluster with so many
+   * messages that passing each one to every node costs too much. Use the same value in all processes.
    *
    * @default false
    */
@@ -56,8 +58,8 @@ const table = {
 };
 
 /**
- * How much longer a channel's key lives than its newest event, in milliseconds, at most. In this time, every process
- * learns that it missed nothing before the key expires.
+ * The longest time for which a channel's key outlives its newest event, in milliseconds. In this time, every process
+ * learns that it has missed nothing, before the key expires.
  */
 const longestMargin = 60_000;
 

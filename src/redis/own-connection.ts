@@ -2,7 +2,10 @@ import type { EventStreamError } from "../errors.js";
 import type { Connection, ConnectionEvents, Master } from "./client.js";
 import { unanswered, unavailable, within } from "./failure.js";
 
-/** The most commands under way. On a slow link the others wait here, where a closing connection can reject them. */
+/**
+ * The most commands that `send` has under way at once. On a slow link, the others wait here, where they can be rejected
+ * when the connection closes.
+ */
 const mostUnderWay = 16;
 
 interface Waiting {
@@ -12,15 +15,15 @@ interface Waiting {
 }
 
 /**
- * A connection that the broker opened, watched: it is closed when Redis owes replies and sends none for `patience`
- * milliseconds. Any reply counts, so that a slow link is not taken for a dead one.
+ * A connection that the broker opened and watches. It is closed when Redis owes replies and sends none for `patience`
+ * milliseconds. Any reply restarts that time, so that a slow link is not mistaken for a dead one.
  */
 export class OwnConnection {
   readonly #connection: Connection;
   readonly #patience: number;
   readonly #onClose: () => void;
   readonly #waiting: Waiting[] = [];
-  /** Rejects the commands that are under way. */
+  /** Functions that reject the commands under way. */
   readonly #pending = new Set<(error: EventStreamError) => void>();
   #underWay = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -49,7 +52,7 @@ export class OwnConnection {
       own = new OwnConnection(await within(timeout, opening), patience, onClose);
       return own;
     } catch (error) {
-      // It may still be opening.
+      // The connection may still be opening.
       givingUp.abort();
       throw error;
     }
@@ -83,7 +86,7 @@ export class OwnConnection {
     }
   }
 
-  /** Never rejects later than the connection closes. */
+  /** The promise settles when the connection closes, at the latest. */
   #watch(send: () => Promise<unknown>): Promise<unknown> {
     if (this.#state === "closed") return Promise.reject(lost());
     this.#underWay++;

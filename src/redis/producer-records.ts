@@ -10,7 +10,7 @@ import { produce } from "./writing-scripts.js";
 export class ProducerRecords implements ProducerStore {
   readonly hasLeases = true;
   readonly isFinal: ProducerStore["isFinal"] = isFinal;
-  /** Calls back when the channel has ended. */
+  /** Calls `wake` when the channel has ended. */
   readonly watch: ProducerStore["watch"];
   readonly #redis: Redis;
   readonly #settings: BrokerSettings;
@@ -46,7 +46,7 @@ export class ProducerRecords implements ProducerStore {
   /**
    * Records a producer as lost if its lease has run out.
    *
-   * @returns for how many milliseconds the lease still lasts, if it does
+   * @returns for how many milliseconds the lease still lasts; `undefined` if no lease is valid
    */
   async expire(channel: string): Promise<number | undefined> {
     const { rest } = await this.#ask(channel, "expire");

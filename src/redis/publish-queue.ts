@@ -8,7 +8,7 @@ import { ask, type Answer } from "./question.js";
 import { type BrokerSettings, writingArguments } from "./broker-settings.js";
 import { append } from "./writing-scripts.js";
 
-/** The most that goes in one call of the script, because Redis serves nobody else meanwhile. */
+/** The most that goes in one call of the script. Redis serves no other client while the script runs. */
 const largestBatch = { entries: 256, length: 262_144 };
 
 interface QueuedEvent {
@@ -17,13 +17,13 @@ interface QueuedEvent {
   readonly resolve: (id: string) => void;
   readonly reject: (error: EventStreamError) => void;
   readonly timer: NodeJS.Timeout;
-  /** "late": it has been rejected already. */
+  /** "late" means that the event has been rejected already. */
   state: "waiting" | "late";
 }
 
 /**
  * The events that this process publishes. Each channel has at most one call under way, so its events keep their order
- * even if the client retries. Events that come meanwhile go together in the next call.
+ * even if the client retries. Events that arrive in the meantime go together in the next call.
  */
 export class PublishQueue {
   readonly #redis: Redis;
@@ -63,7 +63,7 @@ export class PublishQueue {
     });
   }
 
-  /** Sends the channel's events until none waits. */
+  /** Sends the channel's events until none is waiting. */
   async #send(key: string): Promise<void> {
     const waiting = this.#waiting.get(key) as QueuedEvent[];
     let last: string | undefined;
@@ -85,8 +85,8 @@ export class PublishQueue {
   }
 
   /**
-   * Settles when the client does, even if that is after the timeout, when the callers have been rejected: Redis may
-   * still carry out the call, and nothing may overtake it.
+   * Settles when the client does, even if the callers have been rejected by then because of the timeout. Until then,
+   * Redis may still carry out the call, and no later event may overtake it.
    */
   async #deliver(key: string, batch: readonly QueuedEvent[], last: string | undefined): Promise<Answer> {
     const { timeout } = this.#settings;
@@ -101,7 +101,7 @@ export class PublishQueue {
     return ask((command) => this.#redis.send(key, command, timeout), { script: append, keys: [key], args });
   }
 
-  /** An ID older than any that Redis makes from now on, as far as the time in its last answer shows. */
+  /** An ID older than any that Redis makes from now on, estimated from the time in its last answer. */
   #since(): string {
     if (this.#clock === undefined) return origin;
     const elapsed = performance.now() - this.#clock.at;

@@ -11,7 +11,7 @@ export interface Question {
   readonly args: readonly string[];
 }
 
-/** A script's reply, without the nonce: the server's time in milliseconds, a word for its kind, and the rest. */
+/** A script's reply without the nonce: the server's time in milliseconds, the kind of reply, and the rest. */
 export interface Answer {
   readonly now: number;
   readonly status: string;
@@ -22,10 +22,10 @@ const run = randomBytes(6).toString("base64url");
 let questions = 0;
 
 /**
- * Runs a script in Redis. A reply is accepted only if it carries the question's nonce: a client that mixed up replies
- * would give one channel's events to another.
+ * Runs a script in Redis. A reply is accepted only if it carries the question's nonce: without the nonce, a client that
+ * mixes up replies could give one channel's events to another.
  *
- * @throws what `send` rejects with, and {EventStreamError} `ERR_BROKER_UNAVAILABLE` or `ERR_FOREIGN_ENTRY`
+ * @throws the error with which `send` rejects, or {EventStreamError} `ERR_BROKER_UNAVAILABLE` or `ERR_FOREIGN_ENTRY`
  */
 export async function ask(send: Send, { script, keys, args }: Question): Promise<Answer> {
   const nonce = run + (questions++).toString(36);

@@ -1,14 +1,14 @@
 import { clock, findRecord, onMaster, type Script, script } from "./script.js";
 
 /**
- * Finds where streams stand.
+ * Finds out what streams hold, as seen from a position in each.
  *
  * KEYS: streams. ARGV: nonce, maximum age, then a position for each stream.
  *
  * Replies nonce, time, 'located', then a row for each stream: the IDs of its two newest entries; 'end' if the newest is
  * the end mark; the ID and the predecessor of the first entry after the position; the ID and the predecessor of the
- * first entry that has not aged out; 'produced' if it has had a producer. What does not exist is ''. Where Redis
- * refuses a stream, the row is the error alone.
+ * first entry that has not aged out; 'produced' if the stream has had a producer. A value that does not exist is ''. If
+ * Redis refuses to read a stream, its row is only the error.
  */
 export const locate: Script = script(`
 ${clock}${onMaster}${findRecord}
@@ -36,11 +36,12 @@ return reply
 /**
  * Reads entries after a position.
  *
- * KEYS: the stream. ARGV: nonce, a position, maximum age, the most bytes, the most entries. It returns at least one
- * entry, however large.
+ * KEYS: the stream. ARGV: nonce, a position, maximum age, the most bytes, the most entries. If there are entries, at
+ * least one is returned, however large.
  *
- * Replies nonce, time, 'page', the ID of the newest entry or '0-0', for how many milliseconds a producer's lease still
- * lasts or '', 'more' if there are more or '', then the entries that have not aged out. The end mark never ages out.
+ * Replies nonce, time, 'page', the ID of the newest entry (or '0-0'), for how many milliseconds a producer's lease
+ * still lasts (or ''), 'more' if more entries are left (or ''), then the entries that have not aged out. The end mark
+ * never ages out.
  */
 export const page: Script = script(`
 ${clock}${onMaster}${findRecord}
@@ -82,7 +83,7 @@ return reply
  * KEYS: streams. ARGV: nonce, then for each stream the ID that its newest entry should have.
  *
  * Replies nonce, time, 'checked', then the index (from 0) of each stream whose newest entry has another ID, and of each
- * that has a producer, because its lease must be watched.
+ * that has a live producer, because the producer's lease must be watched.
  */
 export const check: Script = script(`
 ${clock}${onMaster}${findRecord}
@@ -101,8 +102,9 @@ return reply
  *
  * KEYS: the stream. ARGV: nonce, then the IDs of entries that were read, the newest first.
  *
- * Replies nonce, time, 'shared', and the newest of the IDs that still exists. If none does, '' and where to go on: the
- * ID of the newest entry that is older than all of them, or the predecessor of the stream's first entry.
+ * Replies nonce, time, 'shared', the newest of the IDs that still exists, and ''. If none exists, the last two values
+ * are '' and the ID after which to go on: that of the newest entry older than all of them, or the predecessor of the
+ * stream's first entry, or '0-0' if the stream is empty.
  */
 export const shared: Script = script(`
 ${clock}${onMaster}

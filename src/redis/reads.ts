@@ -12,7 +12,7 @@ export class Reads {
   readonly #redis: Redis;
   readonly #timeout: number;
   readonly #connections = new Map<string, Promise<OwnConnection>>();
-  /** How many connections in a row were closed because Redis sent nothing. */
+  /** How many questions in a row failed because their connection was closed. */
   #silences = 0;
   #isClosed = false;
 

@@ -35,8 +35,9 @@ import { Reads } from "./reads.js";
 import { Store } from "./store.js";
 
 /**
- * A broker for many processes: each channel is a Redis Stream, and an event's id is the ID of its entry. Redis 6.2 or
- * newer, or Valkey; one server, Sentinel or a Redis Cluster. A rejected `publish` may still have been stored.
+ * A broker for many processes: each channel is a Redis Stream, and an event's id is the ID of its entry. It needs Redis
+ * 6.2 or newer, or Valkey: one server, Sentinel or a Redis Cluster. An event whose `publish` was rejected may still
+ * have been stored.
  *
  * @throws {EventStreamError} `ERR_INVALID_OPTION`
  * @example const broker = redisBroker<Message>({ client: await createClient({ url }).connect() });
@@ -53,9 +54,9 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionH
   readonly #producers: Producers<E>;
   readonly #prefix: string;
   readonly #timeout: number;
-  /** Whether this user may subscribe to messages: asked with the first subscription. */
+  /** Resolves if this user may subscribe to messages. The first subscription finds out. */
   #canHear: Promise<void> | undefined;
-  /** "closing": it still ends the channels that it produces. */
+  /** "closing" means that the broker is still ending the channels that it produces. */
   #state: "open" | "closing" | "closed" = "open";
 
   constructor(redis: Redis, settings: BrokerSettings) {
@@ -118,7 +119,7 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionH
     return this.#producers.stop(channel);
   }
 
-  /** Calls `wake` when the channel has ended, which it notices by reading it. */
+  /** Reads the channel, and calls `wake` when it has ended. */
   #watch(channel: string, wake: () => void): () => void {
     const watching = new AbortController();
     const { signal } = watching;
@@ -168,7 +169,7 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionH
     { lastEventId, from }: SubscribeSettings,
   ): Promise<{ place: Place; isKnown: boolean }> {
     const at = performance.now();
-    // Most clients that come back missed little: it is in the tail.
+    // Most clients that reconnect have missed little, and all of that is in the tail.
     if (position !== undefined && position.id !== origin && this.#follower.find(key)?.has(position.id) === true)
       return { place: { key, position, isOver: false, last: position, at }, isKnown: true };
     const location = await this.#locator.locate(key, position ?? { id: origin, confirmed: 0 });
@@ -176,7 +177,7 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionH
     if (lastEventId === undefined && from === "now")
       return { place: { key, position: last, isOver: hasEnded, last, at }, isKnown: true };
     const isKnown = lastEventId === undefined ? !isCut : position !== undefined && location.isKnown;
-    // A fixed place, not "the start": entries that leave the log from now on are a gap.
+    // A fixed position rather than "the start", so that entries that leave the log from now on are reported as a gap.
     const begin = lastEventId !== undefined && isKnown ? (position as Position) : start;
     return { place: { key, position: begin, isOver: hasEnded && !hasMore, last, at }, isKnown };
   }

@@ -12,7 +12,8 @@ export function script(text: string): Script {
 
 /**
  * Each script's first argument is the question's nonce, and its reply begins with the nonce and the server's time. When
- * Redis refuses a command inside a script, the script replies with the error's text, so that this has the nonce too.
+ * Redis refuses a command inside a script, the script replies with the error's text, so that this reply has the nonce
+ * too.
  */
 export const clock: string = `
 local nonce = ARGV[1]
@@ -23,8 +24,8 @@ local function cutoff(maxAge) return string.format('%.0f', math.max(0, now - max
 `;
 
 /**
- * A replica may have less than its master, and believing it would look like a loss. It refuses any command that writes,
- * even one that changes nothing, such as this.
+ * Makes the script fail on a replica. A replica may hold less than its master, which would look like a loss. It refuses
+ * every command that writes, even one that changes nothing, like this one.
  */
 export const onMaster: string = `
 local refusal = redis.pcall('XTRIM', KEYS[1], 'MAXLEN', '~', '9007199254740991')
@@ -32,8 +33,8 @@ if type(refusal) == 'table' and refusal.err and string.find(refusal.err, 'READON
 `;
 
 /**
- * A stream whose newest entry was not written by a broker belongs to somebody else. So does an empty one that never
- * expires, as an application's consumer group makes.
+ * A stream whose newest entry was not written by a broker belongs to somebody else. So does an empty stream that never
+ * expires, such as one that an application created with a consumer group.
  */
 export const newestOfOurs: string = `
 local key = KEYS[1]
@@ -88,8 +89,8 @@ end
 
 /**
  * The record of the channel's producer is a consumer group of the stream, so that it shares the stream's slot,
- * permissions and expiry. The group's name consists of the state, the lease and the token. Its last delivered ID
- * consists of the time at which the lease ends and the number of the producer's last event.
+ * permissions and expiry. The group's name consists of the state, the length of the lease and the token. Its last
+ * delivered ID consists of the time at which the lease ends and the number of the producer's last event.
  */
 export const findRecord: string = `
 local function recordOf(key)
@@ -107,7 +108,7 @@ local function recordOf(key)
 end
 `;
 
-/** A producer whose lease has run out is lost: the next call, whatever it is, records that first. */
+/** A producer whose lease has run out is lost. The next call of any script that writes records that first. */
 export const leasing: string = `
 ${findRecord}
 local record = recordOf(key)

@@ -1,4 +1,4 @@
-/** The slot of a Redis Cluster in which a key lies: CRC16 (XMODEM) of its hash tag, or of all of it. */
+/** The Redis Cluster slot of a key: the CRC16 (XMODEM) of its hash tag or, if it has none, of the whole key. */
 export function slotOf(key: string): number {
   const open = key.indexOf("{");
   const close = open === -1 ? -1 : key.indexOf("}", open + 1);

@@ -6,17 +6,17 @@ import type { Answer } from "./question.js";
 import type { Reads } from "./reads.js";
 import { check, page, shared } from "./reading-scripts.js";
 
-/** The most that one page brings, and so the most that a client that lags holds of its own. */
+/** The most that one page holds. A subscription that lags holds one page of its own at most. */
 const pageSize = { entries: 256, bytes: 262_144 };
 
-/** How many IDs one question looks for. */
+/** The most IDs that one question looks for. */
 const searchSize = 1000;
 
 /** Entries after a position, in order. */
 export interface Page {
   readonly entries: readonly Entry[];
   readonly hasMore: boolean;
-  /** The ID of the newest entry of all. */
+  /** The ID of the newest entry in the stream. */
   readonly newest: string;
   /** For how many milliseconds the lease of the channel's producer still lasts, if it has one. */
   readonly lease: number | undefined;
@@ -78,8 +78,8 @@ export class Store {
   }
 
   /**
-   * Where to go on in a stream that has lost entries: after the newest of the `ids` that it still has, or, if it has
-   * none of them, at `resume`. The newest of the `ids` comes first.
+   * Finds where to go on in a stream that has lost entries: after the newest of the `ids` that it still has (`kept`)
+   * or, if it has none of them, after `resume`. The `ids` must be in order, the newest first.
    */
   async shared(
     key: string,

@@ -5,7 +5,7 @@ import { foreignKey, isFinal } from "./failure.js";
 import type { Page, Store } from "./store.js";
 import type { Tail } from "./tail.js";
 
-/** How many reads and how many checks run at once, and how many streams one check names. */
+/** The most reads and the most checks that run at once, and the most streams that one check names. */
 const width = { reads: 8, checks: 4, streams: 128 };
 
 /** The owner of the tails. */
@@ -17,11 +17,14 @@ export interface TailOwner {
   onLease(tail: Tail, rest: number): void;
   /** The channel has ended. */
   onEnd(tail: Tail): void;
-  /** The stream can never be read. */
+  /** The stream cannot be read, and trying again would not help. */
   onFailure(tail: Tail, error: Error): void;
 }
 
-/** Compares tails with their streams, and reads what they lack. While Redis is away, it keeps trying. */
+/**
+ * Compares tails with their streams, and reads the entries that the tails lack. While Redis is unavailable, it keeps
+ * trying.
+ */
 export class TailReader {
   readonly #store: Store;
   readonly #owner: TailOwner;
@@ -64,7 +67,10 @@ export class TailReader {
     return true;
   }
 
-  /** Ends the subscriptions after a failure that would repeat itself; after any other, tries again. */
+  /**
+   * Ends the subscriptions after a failure that would repeat itself. Any other failure is thrown, so that the backlog
+   * tries again.
+   */
   async #attempt(tails: readonly Tail[], work: () => Promise<void>): Promise<void> {
     try {
       await work();
@@ -89,7 +95,10 @@ export class TailReader {
     }
   }
 
-  /** No entry is newer than the last one. In an empty channel, entries may have come and gone unseen. */
+  /**
+   * Records that no entry is newer than the tail's last one. In an empty channel, entries may have come and gone
+   * unseen; that counts as a loss.
+   */
   #confirm(tail: Tail, now: number): void {
     const { last, confirmed } = tail;
     if (last !== origin || isUnbroken({ id: last, confirmed }, now, this.#store.timeToLive)) tail.confirm(now);
@@ -107,7 +116,7 @@ export class TailReader {
     tail.follow();
   }
 
-  /** Nothing follows the tail's last entry: it may be the newest, have aged out, or be lost. */
+  /** No entry follows the tail's last one. That one may still be the newest, may have aged out, or may be lost. */
   async #compare(tail: Tail, { newest, now }: Page): Promise<void> {
     const { last, confirmed } = tail;
     const { timeToLive } = this.#store;
@@ -118,13 +127,13 @@ export class TailReader {
     else await this.#recover(tail);
   }
 
-  /** Redis has lost entries that this process had read. */
+  /** Redis has lost entries that this process had read: drops them from the tail, and reads on. */
   async #recover(tail: Tail): Promise<void> {
     const { losses, last } = tail;
     const before = losses.length;
     const { kept, resume, now } = await this.#store.shared(tail.key, tail.ids());
     if (losses.length === before && tail.last === last) {
-      // Nothing is lost, but the next entry names another predecessor.
+      // Nothing is lost, but the next entry names another predecessor, so no broker wrote it.
       if (kept === last) throw foreignKey();
       tail.rewind({ kept, resume }, now);
     }

@@ -4,19 +4,20 @@ import { backOff } from "../runtime/backoff.js";
 import { before, compareIds, type Entry, isUnbroken, origin, type Position, timeOf } from "./entry.js";
 import type { Page, Store } from "./store.js";
 
-/** Entries that had been read are gone, or may have come and gone unseen. */
+/** Entries that had been read are gone, or other entries may have come and gone unseen. */
 export interface Loss {
-  /** The newest entry that was not lost; `undefined` if all that had been read were. */
+  /** The ID of the newest entry that was not lost; `undefined` if all that had been read were lost. */
   readonly kept: string | undefined;
-  /** The newest entry that had been read. */
+  /** The ID of the newest entry that had been read. */
   readonly last: string;
-  /** Where cursors that had read further go on. */
+  /** The ID after which the affected cursors go on. */
   readonly resume: string;
 }
 
 /**
- * The newest part of a channel: a log of at most `maxEvents`, shared by all subscriptions of this process. A cursor
- * that has fallen behind it reads pages from Redis. The tail lives as long as the channel has a subscription here.
+ * The newest part of a channel: a log of at most `maxEvents` + 1 entries, shared by all subscriptions of this process.
+ * A cursor that has fallen behind it reads pages from Redis. The tail lives as long as the channel has a subscription
+ * here.
  */
 export class Tail {
   readonly key: string;
@@ -24,18 +25,18 @@ export class Tail {
   floor: string;
   /** The ID of its last entry. */
   last: string;
-  /** When `last` was the channel's newest for certain, in milliseconds of the server's clock. */
+  /** When `last` was last known to be the channel's newest entry, in milliseconds of the server's clock. */
   confirmed: number;
   readonly losses: Loss[] = [];
-  /** How many entries have left the log, so that cursors can count on. */
+  /** How many entries have left the log. Counting them keeps the cursors' indexes valid. */
   base = 0;
   subscriptions = 0;
   /** "joining" until it has been compared with the stream once. Until then, older events may still arrive. */
   state: "joining" | "following" = "joining";
-  /** What made the channel unreadable. */
+  /** The error that made the channel unreadable. */
   error: Error | undefined;
   readonly #store: Store;
-  /** Those before `#first` have left. */
+  /** The log begins at `#first`; the entries before that have left it. */
   #entries: (Entry | undefined)[] = [];
   #first = 0;
   #waiting = new Set<Waiter>();
@@ -53,12 +54,12 @@ export class Tail {
     return this.#entries.length - this.#first;
   }
 
-  /** `last` is still the newest entry. */
+  /** Records that `last` was still the newest entry at `now`. */
   confirm(now: number): void {
     this.confirmed = now;
   }
 
-  /** It has all that the stream has. */
+  /** Records that the tail has caught up with its stream. */
   follow(): void {
     if (this.state === "following") return;
     this.state = "following";
@@ -66,9 +67,10 @@ export class Tail {
   }
 
   /**
-   * Takes an entry that is newer than the last one; one that it has already is ignored.
+   * Appends an entry that is newer than the last one, and ignores any other.
    *
-   * @returns false if the entry follows an older one than `last`: then `last` has been lost
+   * @returns false if the entry shows that `last` has been lost: its predecessor is older, or the stream began anew
+   * before its key could expire
    */
   accept(entry: Entry): boolean {
     const { last } = this;
@@ -99,14 +101,14 @@ export class Tail {
     this.floor = (this.#entries[this.#first] as Entry).id;
     this.#entries[this.#first++] = undefined;
     this.base++;
-    // Compacts when half of them have left, so that each entry is moved about once in its life.
+    // Compacts the array when half of its entries have left, so that each entry is moved about once in its life.
     if (this.#first * 2 > this.#entries.length) {
       this.#entries = this.#entries.slice(this.#first);
       this.#first = 0;
     }
   }
 
-  /** The IDs of its entries, the newest first, and its floor. */
+  /** The IDs of the log's entries, the newest first, then the floor. */
   ids(): string[] {
     const ids = this.#entries.slice(this.#first).map((entry) => (entry as Entry).id);
     return [...ids.reverse(), this.floor];
@@ -131,7 +133,7 @@ export class Tail {
     return this.#entries[index - this.base + this.#first];
   }
 
-  /** The index of the first entry after an ID, or `undefined` where that is not in the log. */
+  /** The index of the first entry after an ID, or `undefined` if the ID is older than the floor. */
   seek(id: string): number | undefined {
     if (compareIds(id, this.floor) < 0) return undefined;
     let [low, high] = [this.base, this.base + this.#size];
@@ -143,7 +145,7 @@ export class Tail {
     return low;
   }
 
-  /** Whether the ID is that of an entry in the log. */
+  /** Whether the ID is the floor, or that of an entry in the log. */
   has(id: string): boolean {
     const index = this.seek(id);
     return index !== undefined && (index === this.base ? this.floor : this.at(index - 1)?.id) === id;
@@ -151,7 +153,7 @@ export class Tail {
 
   /**
    * A page of the entries that Redis holds after an ID, read once for all cursors that ask at the same time. While
-   * Redis is away, they wait.
+   * Redis is unavailable, they wait.
    */
   page(id: string): Promise<Page> {
     let page = this.#pages.get(id);

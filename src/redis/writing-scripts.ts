@@ -1,9 +1,9 @@
 import { adding, clock, leasing, newestOfOurs, type Script, script } from "./script.js";
 
 /**
- * After a lost connection, a client may send a call again that Redis has already carried out, as ioredis does. The
- * entries that the first call stored are among those that are newer than the call. The search stops after 1,000
- * entries, so that a busy channel does not hold up Redis.
+ * After a lost connection, a client may repeat a call that Redis has already carried out, as ioredis does. This finds
+ * the entries that the first call stored: they are among those that are newer than `since`. The search stops after
+ * 1,000 entries, so that a busy channel does not hold up Redis.
  */
 const findRepeated = `
 local since, found, newest = ARGV[9], {}, '+'
@@ -31,10 +31,11 @@ end
  * Adds events.
  *
  * KEYS: the stream. ARGV: nonce, how many entries to keep, maximum age, time to live, the channel's first count, the
- * database, the command that publishes messages, '1' to check first that this user may use it, an ID older than this
- * call, how many events; then for each event the number of its arguments, and those. The end mark is the field 'end'.
+ * database, the command that publishes messages, '1' to check first that this user may use that command, an ID older
+ * than any that this call makes, how many events; then for each event the number of its arguments, and the arguments.
+ * The end mark is the field 'end'.
  *
- * Replies nonce, time, 'stored', the error of publishing the messages or '', then for each event its ID, 'ENDED',
+ * Replies nonce, time, 'stored', the error from publishing the messages (or ''), then for each event its ID, 'ENDED',
  * 'PRODUCED' or Redis' error.
  */
 export const append: Script = script(`
@@ -63,12 +64,13 @@ return results
 `);
 
 /**
- * Does what a producer asks for.
+ * Carries out a request about a channel's producer.
  *
  * KEYS: the stream. ARGV: the first seven as for `append`, then the verb, the producer's token, a number (the length of
  * the lease, or the number of the event), and an event's fields.
  *
- * Replies nonce, time, 'produced', the verdict, and for how many milliseconds the lease of a live producer still lasts.
+ * Replies nonce, time, 'produced', the verdict, and for how many milliseconds the lease of a live producer still lasts
+ * (or '').
  */
 export const produce: Script = script(`
 ${clock}${newestOfOurs}${adding}${leasing}

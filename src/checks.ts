@@ -1,8 +1,8 @@
 import { EventStreamError, show } from "./errors.js";
 
 /**
- * `object[name]`, unless only `Object.prototype` has it: the caller did not pass what another package put there
- * (prototype pollution).
+ * `object[name]`, or `undefined` if only `Object.prototype` has that property. Another package has put it there
+ * (prototype pollution); the caller has not passed it.
  */
 export function property(object: object, name: PropertyKey): unknown {
   return name in Object.prototype && !hasProperty(object, name)
@@ -88,7 +88,7 @@ export function invalidOption(name: string, value: unknown, must: string, cause?
   });
 }
 
-/** Whether all properties are the object's own: inherited options would be silently ignored. */
+/** Whether `value` can have no properties but its own. Inherited options would be ignored silently. */
 export function isPlainObject(value: unknown): value is object {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
   const prototype: unknown = Object.getPrototypeOf(value);

@@ -1,6 +1,6 @@
 /**
- * What went wrong, as a word a program can compare. The list is closed: a new word is a new
- * minor version, and none changes its meaning.
+ * What went wrong, as a code that a program can compare. A new code comes only with a new minor version, and no code
+ * changes its meaning.
  */
 export type EventStreamErrorCode =
   /** An option of `eventSource`, `encodeEvent` or a broker is unknown or has an invalid value. */
@@ -13,7 +13,7 @@ export type EventStreamErrorCode =
   | "ERR_HEADERS_SENT"
   /** Something else has ended the response of a stream that had more to send. */
   | "ERR_RESPONSE_ENDED"
-  /** An item cannot be an event: `null`, a function, a symbol, bytes where text is needed. */
+  /** An item cannot be an event: for example `null`, a function, a symbol, or bytes where text is needed. */
   | "ERR_INVALID_ITEM"
   /** An event has a key that is not one of `data`, `event`, `id`, `retry`, `comment`. */
   | "ERR_UNKNOWN_FIELD"
@@ -36,7 +36,7 @@ export type EventStreamErrorCode =
   /** The broker's store holds, under this channel's key, something the broker did not write. */
   | "ERR_FOREIGN_ENTRY";
 
-// The ESM and the CommonJS build each have a class of their own; the brand makes them one to `instanceof`.
+// The ESM and the CommonJS build each have a class of their own. With the brand, `instanceof` takes both for one.
 const brand = Symbol.for("express-event-source.EventStreamError");
 
 /**
@@ -52,10 +52,10 @@ export class EventStreamError extends TypeError {
   /** What went wrong. */
   readonly code: EventStreamErrorCode;
 
-  /** The name of the event's field or of the option that is wrong, if it is one. */
+  /** The name of the wrong field or option, if the error is about one. */
   readonly field: string | undefined;
 
-  /** The HTTP status with which Express answers by itself. Set if the error is the client's mistake. */
+  /** The HTTP status with which Express's own error handler answers. Set only if the error is the client's mistake. */
   declare readonly status?: number;
 
   constructor(

@@ -37,8 +37,8 @@ interface WithToEvent<Item> extends EventSourceOptions<Item> {
 }
 
 /**
- * A `RequestHandler` for routes with these parameters, which a handler of any other route may call too. It returns a
- * promise with `@types/express` 4 too, whose own `RequestHandler` returns nothing.
+ * A `RequestHandler` for routes with these parameters. The handler of any other route may call it too. It is declared
+ * here because it returns a promise, and the `RequestHandler` of `@types/express` 4 returns nothing.
  */
 export type EventSourceHandler<Params = Record<string, string>> = (
   req: Request<Params> | Request<object>,
@@ -50,17 +50,17 @@ export type EventSourceHandler<Params = Record<string, string>> = (
  * Answers a request with an event stream: each item of `source` becomes one event.
  *
  * The returned handler is an ordinary Express `RequestHandler`: give it to a route, or call it with
- * `(req, res, next)` at the end of a handler of your own, for any method, the body parsed or not. Its promise
- * resolves when the stream has ended, whatever the reason, and never rejects: errors go to `next`. Without `next`
- * the promise rejects with the error that `next` would have got.
+ * `(req, res, next)` at the end of a handler of your own. It answers requests of any method, whether or not their body
+ * has been parsed. Its promise resolves when the stream has ended, whatever the reason, and errors go to `next`.
+ * Without `next`, the promise rejects with the error that `next` would have got.
  *
  * - The response headers are sent with the first event, or after one turn of the event loop. If the source fails before
- *   that, the answer is an ordinary HTTP error, through `next(error)`. If it has ended without an item, the answer is
- *   204, which stops an EventSource.
+ *   that, the answer is an ordinary HTTP error, through `next(error)`. If the source ends before that, without an item,
+ *   the answer is 204, which stops an EventSource.
  * - The next item is asked for when the client has room for it.
  * - When the client leaves, `stream.signal` aborts and the iterator's `return()` is called.
- * - When the source ends, the response ends. A browser's EventSource takes that for a lost connection and reconnects,
- *   with `Last-Event-ID`: return `null` then if nothing is left.
+ * - When the source ends, the response ends. A browser's EventSource takes that for a lost connection and reconnects
+ *   with `Last-Event-ID`. If nothing is left then, return `null`.
  *
  * @param source an async iterable, an iterable, or `(req, stream) =>` one of those, `null`, or a promise
  * @param options see {@link EventSourceOptions}
@@ -73,7 +73,8 @@ export function eventSource<Params = Record<string, string>, Item = unknown>(
   options: WithToEvent<Item>,
 ): EventSourceHandler<Params>;
 /**
- * A subscription, or a few events in its place: `(req, stream) => broker.subscribe(…).catch(() => [{ retry: 5_000 }])`.
+ * For a function that returns a subscription or, in its place, a few events:
+ * `(req, stream) => broker.subscribe(…).catch(() => [{ retry: 5_000 }])`.
  */
 export function eventSource<Params = Record<string, string>, Item = EventStreamItem, Fallback = EventStreamItem>(
   source: (
@@ -89,7 +90,7 @@ export function eventSource<Params = Record<string, string>, Item = EventStreamI
   options?: EventSourceOptions<Item>,
 ): EventSourceHandler<Params>;
 export function eventSource(source: unknown, options: unknown = {}): EventSourceHandler<unknown> {
-  // A request is an async iterable, so it would pass for a source.
+  // In `eventSource(req, res)` the request would pass for a source, because it is an async iterable.
   if (isResponse(options)) {
     throw new EventStreamError(
       "ERR_INVALID_SOURCE",

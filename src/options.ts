@@ -9,9 +9,9 @@ import type { EventStream } from "./source/event-stream.js";
 export type CloseReason =
   /** The source ended, and the client has been sent everything. */
   | "completed"
-  /** The client left, or somebody else ended the response while the source was waiting. */
+  /** The client left, or something else ended the response while the source was waiting. */
   | "disconnected"
-  /** The client took nothing for `sendTimeout`. */
+  /** The client took none of the bytes that were waiting for it within `sendTimeout`. */
   | "timeout"
   /** `maxDuration` passed. */
   | "expired"
@@ -27,7 +27,7 @@ export interface StreamSummary {
   readonly error?: unknown;
   /** How many items of the source were sent. Pings and the first `retry` do not count. */
   readonly events: number;
-  /** How many bytes were written: pings included, without the head, before any compression. */
+  /** How many bytes were written, with the pings and without the head, before any compression. */
   readonly bytes: number;
   /** Milliseconds from the head to the end. */
   readonly duration: number;
@@ -53,23 +53,24 @@ export interface EventSourceOptions<Item = EventStreamItem> {
    */
   readonly headers?: HeadersOption | undefined;
   /**
-   * Milliseconds between pings. They are strictly periodic; the first comes one interval after the head. Pings keep
-   * proxies from closing an idle connection, and show the server that a client has gone. `false` or 0: no pings.
+   * Milliseconds between pings. The first comes one interval after the head, and events do not delay the next one.
+   * Pings keep proxies from closing an idle connection, and show the server that a client has gone. `false` or 0 turns
+   * them off.
    *
    * @default 15_000
    */
   readonly pingInterval?: number | false | undefined;
   /**
-   * Called for each ping. The page does not see a comment, but it does see an event. An error that it throws ends the
-   * stream, as if the source had failed.
+   * Called for each ping, and returns what is sent. The page does not see a comment, but it does see an event. An error
+   * that this function throws ends the stream, as if the source had failed.
    *
    * @default () => ({ comment: "ping" })
    */
   readonly ping?: (() => EventStreamItem) | undefined;
   /**
-   * The reconnection time, whole milliseconds ≥ 0, that is sent before the first event: how long the browser waits
-   * before it reconnects. A function is called once for each stream, for example to spread clients out, and its result
-   * is rounded. An error that it throws goes to `next`, as an ordinary HTTP error.
+   * The reconnection time: how long the browser waits before it reconnects, in whole milliseconds ≥ 0. It is sent
+   * before the first event. A function is called once for each stream, for example to spread clients out, and its
+   * result is rounded. An error that it throws goes to `next`, as an ordinary HTTP error.
    *
    * @default none: the browser's own, about 3 s
    */
@@ -87,31 +88,31 @@ export interface EventSourceOptions<Item = EventStreamItem> {
    */
   readonly serialize?: Serialize | undefined;
   /**
-   * How each line of the stream ends. `"\r"` is for completeness: some parsers hold each event back
-   * until the byte after it.
+   * How each line of the stream ends. `"\r"` is there only for completeness: some parsers then hold each event back
+   * until the next byte comes.
    *
    * @default "\n"
    */
   readonly lineEnding?: LineEnding | undefined;
   /**
    * Milliseconds after which a client is cut off if it has taken none of the bytes that wait for it. `false`: never.
-   * Linux reports progress only by about a third of its send buffer (up to 4 MB), so a client that needs longer than
-   * this for that much is cut off too: with the default, one that reads less than about 25 kB a second. Behind
-   * compression the time counts only while the socket has bytes to send.
+   * Linux reports progress only each time a client has taken about a third of the send buffer (up to 4 MB). A client
+   * that needs longer than `sendTimeout` for that much is cut off too: with the default, one that reads less than about
+   * 25 kB a second. Behind compression the time counts only while the socket has bytes to send.
    *
    * @default 60_000
    */
   readonly sendTimeout?: number | false | undefined;
   /**
-   * Milliseconds after which a stream ends, busy or idle: at a random moment in the last tenth, so that clients come
-   * back spread out.
+   * Milliseconds after which a stream ends, whether it is busy or idle. It ends at a random moment in the last tenth of
+   * that time, so that clients do not all come back at once.
    *
    * @default none: no limit
    */
   readonly maxDuration?: number | undefined;
   /**
-   * Begins the shutdown of the streams when it aborts. A request that comes later gets a reconnection time and the end
-   * of the response.
+   * When this signal aborts, the shutdown of the streams begins. A request that comes later gets only a reconnection
+   * time, and its response ends.
    */
   readonly shutdownSignal?: AbortSignal | undefined;
   /**
@@ -122,16 +123,17 @@ export interface EventSourceOptions<Item = EventStreamItem> {
    */
   readonly endOnServerClose?: boolean | undefined;
   /**
-   * Milliseconds from `stream.shutdown` to `stream.signal`: the time that a source has to say goodbye.
+   * Milliseconds from the abort of `stream.shutdown` to that of `stream.signal`: the time that a source has for its
+   * last events.
    *
    * @default 0
    */
   readonly shutdownGracePeriod?: number | undefined;
   /**
-   * Called for an error after the head has been sent. If it returns an event, that is sent, and the response ends in
-   * order. If it returns nothing, the connection is cut, so that the client sees a failure, and the error goes to
-   * `next`. So does an error that this function throws. A promise counts as nothing and is not awaited; if it rejects,
-   * the error is handled like that of `onClose`.
+   * Called for an error after the head has been sent. If it returns an event, that event is sent and the response ends
+   * normally. If it returns nothing, the connection is cut, so that the client sees a failure, and the error goes to
+   * `next`. If this function throws, both errors go to `next`. A promise counts as nothing and is not awaited; if it
+   * rejects, that is handled as for a promise of `onClose`.
    */
   readonly onError?: ((error: unknown, stream: EventStream) => ServerSentEvent | void) | undefined;
   /**
@@ -142,7 +144,7 @@ export interface EventSourceOptions<Item = EventStreamItem> {
   readonly onClose?: ((summary: StreamSummary) => void) | undefined;
 }
 
-/** Every option, `undefined` if it is left out, whatever the compiler's settings make of optional properties. */
+/** Every option as a required key that may be `undefined`, with or without `exactOptionalPropertyTypes`. */
 type Given = {
   readonly [Name in keyof Required<EventSourceOptions<never>>]: EventSourceOptions<never>[Name] | undefined;
 };
@@ -158,7 +160,7 @@ type Defaulted =
   | "endOnServerClose"
   | "shutdownGracePeriod";
 
-/** Options with their defaults, checked. */
+/** The checked options, with their defaults filled in. */
 export type Settings = { readonly headers: HeaderList } & {
   readonly [Name in Defaulted]: Exclude<Given[Name], undefined>;
 } & { readonly [Name in Exclude<keyof Given, Defaulted | "headers">]: Given[Name] };
@@ -209,7 +211,7 @@ export function checkOptions(options: unknown): Settings {
   return readOptions<Settings>("eventSource", options, table);
 }
 
-/** A timer of Node's over 2³¹−1 ms fires at once. */
+/** The upper limit is Node's: a timer of more than 2³¹−1 ms fires at once. */
 function isDelay(value: unknown): boolean {
   return typeof value === "number" && value >= 1 && value <= 2 ** 31 - 1;
 }

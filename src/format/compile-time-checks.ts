@@ -1,12 +1,14 @@
 import type { EventStreamItem, ServerSentEvent } from "./event.js";
 
 /**
- * All fields of an event are optional, so TypeScript takes a database row with an `id` for one. These types map what is
- * wrong to a text: the last line of the compiler's complaint is then what to do about it.
+ * All fields of an event are optional, so TypeScript takes a database row with an `id` for an event. The types in this
+ * file give each wrong property a text as its type, so that the last line of the compiler's error says what to do.
  */
+
+/** What may be streamed and is not an event object. */
 type Plain = Exclude<EventStreamItem, ServerSentEvent>;
 
-/** The keys that no event has. A class's methods are not enumerable, and do no harm. */
+/** The keys that are not fields of an event. Methods do not count, because those of a class are not enumerable. */
 type Stranger<E> = {
   [Key in keyof E]-?: Key extends keyof ServerSentEvent
     ? never
@@ -40,8 +42,8 @@ export type PublishableEvent<E> = EventOnly<E, "put your payload in data"> & {
 };
 
 /**
- * The same for events that come one by one. A generator that is declared to yield any event is let pass: it is checked
- * at run time.
+ * What an iterable of events to publish must be assignable to. A generator that is declared to yield any
+ * `ServerSentEvent` is accepted; its events are checked at run time.
  */
 export type PublishableEvents<E> =
   | (AsyncIterable<E> & AsyncIterable<ServerSentEvent extends E ? E : PublishableEvent<E>>)

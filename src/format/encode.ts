@@ -4,13 +4,13 @@ import type { EventStreamItem, LineEnding, Serialize, ServerSentEvent } from "./
 import { checkComment, checkEvent, checkId, checkRetry, fieldsOf } from "./fields.js";
 import { failedSerialize, invalidItem, invalidText, nothingToSend } from "./refusal.js";
 
-/** How `encodeEvent` writes. */
+/** The options of `encodeEvent`. */
 export interface EncodeOptions {
   /**
    * How each line ends.
    *
-   * `"\r"` is for completeness: a parser that must see whether LF follows a CR holds each event back
-   * until the next byte comes.
+   * `"\r"` is there only for completeness: a parser that waits to see whether an LF follows the CR holds each event
+   * back until the next byte comes.
    *
    * @default "\n"
    */
@@ -23,7 +23,7 @@ export interface EncodeOptions {
   readonly serialize?: Serialize | undefined;
 }
 
-/** The options of `encodeEvent`, which are options of `eventSource` too. */
+/** The defaults and the checks of the options that `encodeEvent` shares with `eventSource`. */
 export const encodeOptions: { readonly lineEnding: Option<LineEnding>; readonly serialize: Option<Serialize> } = {
   lineEnding: option<LineEnding>(
     "\n",
@@ -100,13 +100,14 @@ function eventLine(event: unknown, lineEnding: LineEnding): string {
   return line;
 }
 
-/** `before`, the lines of `data`, and `end`. */
+/** Returns `before`, then the lines of `data`, then `end`. */
 function dataLines(before: string, data: unknown, lineEnding: LineEnding, serialize: Serialize, end: string): string {
   if (typeof data === "string") return lines(before, "data: ", data, lineEnding) + end;
   // JSON cannot express a bigint; its digits are what the application means.
   if (typeof data === "bigint") return `${before}data: ${data}${lineEnding}${end}`;
   const text = serialized(data, serialize);
-  // JSON escapes every line break, so there is none to look for. The usual end is one constant: each piece costs 20 ns.
+  // JSON escapes every line break, so there is none to look for. The usual end is one constant, because each piece that
+  // is joined costs 20 ns.
   if (serialize === JSON.stringify) return before + "data: " + text + (end === "\n" ? "\n\n" : lineEnding + end);
   return lines(before, "data: ", text, lineEnding) + end;
 }
@@ -126,7 +127,7 @@ export function serialized(data: unknown, serialize: Serialize): string {
 /** "Lines must be separated by either a CRLF pair, a single LF, or a single CR": those three, and no other. */
 const lineBreak = /\r\n|\n|\r/;
 
-/** `before`, then each line of `text` after the name of the field. */
+/** Returns `before`, then each line of `text` with `name` in front of it. */
 function lines(before: string, name: ": " | "data: ", text: string, lineEnding: LineEnding): string {
   // Most text has one line, and two scans are far cheaper than a split.
   if (text.indexOf("\n") === -1 && text.indexOf("\r") === -1) return before + name + text + lineEnding;

@@ -1,8 +1,8 @@
 /**
  * An event that carries its frame, so that it is encoded once however many streams it goes to.
  *
- * The frame is private and goes with this very object: a copy (`{ ...event, data: other }`) is an
- * ordinary event again and is encoded afresh.
+ * The frame is private and belongs to this object alone. A copy (`{ ...event, data: other }`) is an ordinary event and
+ * is encoded again.
  */
 export class EncodedEvent {
   readonly #frame: string;

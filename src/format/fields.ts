@@ -3,8 +3,8 @@ import type { ServerSentEvent } from "./event.js";
 import { invalidField, unknownField } from "./refusal.js";
 
 /**
- * An event by the fields that count: its own, and what it inherits from anything but `Object.prototype`.
- * It is `item` itself wherever that is the same, and none of its fields has been read.
+ * Checks the names of an event's fields, and returns it without fields that come from `Object.prototype` (prototype
+ * pollution). If there are none, it returns `item` itself and has not read a field's value.
  *
  * @throws {EventStreamError} `ERR_UNKNOWN_FIELD`
  */
@@ -17,7 +17,7 @@ function isField(key: string): boolean {
   return key === "data" || key === "event" || key === "id" || key === "retry" || key === "comment";
 }
 
-/** Whether something has given each object there is a field. */
+/** Whether `Object.prototype` has been given a field, which every object then seems to have. */
 function isPolluted(): boolean {
   const root = Object.prototype;
   return "data" in root || "event" in root || "id" in root || "retry" in root || "comment" in root;

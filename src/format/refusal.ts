@@ -1,7 +1,7 @@
 import { hasProperty } from "../checks.js";
 import { EventStreamError, show } from "../errors.js";
 
-/** Why an item cannot be sent, and what to write instead. Sending is fast; here nothing need be. */
+/** The errors for items that cannot be sent: each says why, and what to write instead. This code need not be fast. */
 
 export function invalidField(field: string, value: unknown, must: string): EventStreamError {
   return new EventStreamError("ERR_INVALID_FIELD", `The event's "${field}" is ${show(value)}; it must be ${must}.`, {

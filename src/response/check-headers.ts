@@ -37,7 +37,7 @@ export function checkHeaders(headers: unknown, name: string): HeaderList {
       );
     }
   }
-  // A copy of what was checked: a header that is changed afterwards has not been.
+  // Copied, because a header that the application changes afterwards would not have been checked.
   return headerList(structuredClone(headers) as HeadersOption);
 }
 

@@ -10,7 +10,7 @@ import { FrameWriter } from "./writer.js";
 /** Milliseconds without a new byte after which `compression` is assumed to be done. There is no way to ask it. */
 const compressionPause = 100;
 
-/** The client's side of a stream: the head, what is written after it, and the ways it can end. */
+/** A stream's connection to its client: the head, what is written after it, and the ways it can end. */
 export class Connection {
   readonly writer: FrameWriter;
   readonly #req: IncomingMessage;
@@ -64,7 +64,7 @@ export class Connection {
     setHeadWithoutContent(this.#res, head);
   }
 
-  /** Sends the head before there is a frame. */
+  /** Sends the head without waiting for the first frame. */
   flushHead(): void {
     try {
       // Some test doubles do not have this method.
@@ -74,7 +74,7 @@ export class Connection {
     }
   }
 
-  /** Has Node close the connection after this response: one that is kept alive would hold a closing server open. */
+  /** Makes Node close the connection after this response. Kept alive, it would hold a closing server open. */
   disableKeepAlive(): void {
     if (!this.#res.headersSent) this.#res.setHeader("Connection", "close");
   }
@@ -87,7 +87,7 @@ export class Connection {
     this.#res.on("finish", onFinish);
     this.#uncork();
     this.writer.end();
-    // Without a socket no client has to take the rest, and some test doubles never emit 'finish'.
+    // Without a socket there is no client to wait for, and some test doubles never emit 'finish'.
     if (this.#socket === null) process.nextTick(onFinish);
   }
 
@@ -97,19 +97,22 @@ export class Connection {
     this.#res.destroy();
   }
 
-  /** Cuts a response that has begun and that nobody else has ended. Any other answer may still arrive. */
+  /**
+   * Cuts the connection if the response has begun and nothing else has ended it. Otherwise a whole answer may still
+   * reach the client: the one that was ended, or an HTTP error.
+   */
   abortUnfinished(): void {
     if (this.#res.headersSent && !this.#res.writableEnded) this.abort();
   }
 
   /**
-   * Cuts the connection once everything written so far has left. The missing end tells the client that the stream
-   * failed.
+   * Cuts the connection once everything written so far has left. The client can tell that the stream failed, because
+   * the end of the response is missing.
    */
   abortAfterWrites(): void {
     this.#uncork();
     this.writer.stop();
-    // The write failed, and that has ended the stream already.
+    // A write has failed, and that has closed the stream already.
     if (this.writer.isClosed) return;
     this.#state = "aborted";
     if (this.#socket !== null && this.#res.hasHeader("Content-Encoding")) {
@@ -129,7 +132,7 @@ export class Connection {
     }
   }
 
-  /** `compression` hands over more each time the client has taken what was there before. */
+  /** Waits first, because `compression` hands over more each time the client has taken what was there before. */
   #endSocketWhenCompressed(socket: Socket, before = -1): void {
     const { bytesWritten } = socket;
     if (bytesWritten === before && this.#res.writableLength === 0) return this.endSocket();
@@ -153,9 +156,10 @@ export class Connection {
   }
 
   /**
-   * Ends a response that no client will read any more. Middlewares such as express-session do their work in `end`.
+   * Ends a response that no client will read any more. It must still end, because middlewares such as
+   * express-session do their work in `end`.
    *
-   * @throws what `end` throws
+   * @throws whatever `end` throws
    */
   endUnread(): void {
     if (this.#state === "ended" || this.#res.writableEnded) return;
@@ -164,7 +168,7 @@ export class Connection {
 
   /** Removes every listener and timer. */
   release(): void {
-    // Test doubles of a response have no `off`.
+    // Not `off`, which test doubles of a response do not have.
     this.#res.removeListener("close", this.#onClose);
     this.#req.removeListener("close", this.#onClose);
     if (this.#onFinish !== undefined) this.#res.removeListener("finish", this.#onFinish);

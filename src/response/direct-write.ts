@@ -6,20 +6,20 @@ import type { StreamEvents } from "./stream-events.js";
 // eslint-disable-next-line @typescript-eslint/unbound-method -- compared, never called
 const { write } = OutgoingMessage.prototype;
 
-/** A response that `compression()` has wrapped: without a call of `flush`, it holds every event back. */
+/** A response that `compression()` may wrap. That adds `flush`, and holds every event back until `flush` is called. */
 export type Flushable = ServerResponse & { flush?: () => void };
 
 /**
- * How far a chunk has come. `"sent"`: in the kernel; `"waiting"`: buffered, with room for more; `"full"`: await
- * `'drain'`.
+ * How far a chunk has come. `"sent"`: it is in the kernel. `"waiting"`: it may be buffered, and there is room for more.
+ * `"full"`: wait for `'drain'` before the next chunk.
  */
 export type Progress = "sent" | "waiting" | "full";
 
 /**
  * Writes chunks to a response: straight to its socket if nothing wraps the response, and through the wrapper otherwise.
  *
- * Node writes a chunk as a list of four pieces, which costs a small event more than everything else that happens to it.
- * Here a string goes to the socket in one piece, with the same bytes.
+ * Node writes a chunk as a list of four pieces. For a small event, that costs more than everything else together. Here
+ * a string goes to the socket in one piece, with the same bytes.
  */
 export class ChunkWriter {
   readonly #res: Flushable;
@@ -45,7 +45,8 @@ export class ChunkWriter {
     }
     // This may be running in a tick or a drain that belongs to another request.
     const progress = this.#events.runInAsyncScope(() => writeThrough(res, chunk));
-    // The first chunk carries the head. Go direct only if that write was unwrapped: a wrapper may still hold it back.
+    // The first chunk carries the head. If that write went through a wrapper, the head may still be held back, and no
+    // later chunk may overtake it.
     if (socket === undefined) this.#socket = isBare && res.chunkedEncoding ? res.socket : null;
     return progress;
   }
@@ -65,25 +66,25 @@ export class ChunkWriter {
 
 /** Writes a chunk through whatever wraps the response. */
 function writeThrough(res: Flushable, chunk: string | Uint8Array): Progress {
-  // Many wrappers return nothing. Ask Node only then: behind `compression`, `writableNeedDrain` lies.
+  // Many wrappers return nothing. Ask Node only then, because `writableNeedDrain` is wrong behind `compression`.
   const hasRoom = (res.write(chunk) as boolean | undefined) ?? !res.writableNeedDrain;
   res.flush?.();
   return hasRoom ? "waiting" : "full";
 }
 
 function writeDirectly(socket: Socket, res: ServerResponse, chunk: string, length: number): Progress {
-  // As many bytes as characters: it is ASCII. Node writes up to 16 kB of latin1 without allocating memory for the
-  // bytes.
+  // A chunk with as many bytes as characters is ASCII. Node writes up to 16 kB of latin1 without allocating memory for
+  // the bytes.
   const encoding = length === chunk.length ? "latin1" : "utf8";
-  // The empty write sends nothing; it makes the response emit 'drain' later.
+  // `res.write("")` sends nothing; it makes the response emit 'drain' later.
   const hasRoom = socket.write(`${length.toString(16)}\r\n${chunk}\r\n`, encoding) || res.write("");
   if (!hasRoom) return "full";
   return socket.writableLength === 0 ? "sent" : "waiting";
 }
 
 /**
- * Whether the response owns this writable socket and is not corked. Each further read costs 1 µs: under Express 5 on
- * Node 20 every response has a shape of its own.
+ * Whether the response owns this writable socket and is not corked. It reads as few properties as it can: each costs
+ * 1 µs, because under Express 5 on Node 20 every response has a shape (hidden class) of its own.
  */
 function leadsStraightTo(socket: Socket, res: ServerResponse): boolean {
   return res.writableCorked === 0 && res.socket === socket && socket.writable;

@@ -3,7 +3,7 @@ import type { ServerResponse } from "node:http";
 /** The option `headers`: `undefined` removes a header. */
 export type HeadersOption = Readonly<Record<string, string | number | readonly string[] | undefined>>;
 
-/** The head of an event stream, its headers in the order in which they are set. */
+/** The head of an event stream. Its headers are in the order in which they are set. */
 export interface Head {
   readonly status: number;
   readonly headers: HeaderList;
@@ -14,11 +14,11 @@ export type HeaderList = readonly (readonly [name: string, value: HeadersOption[
 const defaults: HeadersOption = {
   // "The charset parameter may be given; its value must be utf-8": event streams are always UTF-8.
   "Content-Type": "text/event-stream; charset=utf-8",
-  // no-transform: `compression` and proxies would hold events back.
+  // Without no-transform, `compression` and proxies would hold events back.
   "Cache-Control": "no-store, no-transform",
   // nginx buffers what it proxies unless it is told not to.
   "X-Accel-Buffering": "no",
-  // A middleware may have set it for another body; clients would take the rest for the next response.
+  // A middleware may have set a length for another body. Clients would take what exceeds it for the next response.
   "Content-Length": undefined,
 };
 
@@ -36,10 +36,10 @@ export function setHead(res: ServerResponse, { status, headers }: Head): void {
 
 /** Sets the head of a 204: there is nothing to stream, and an EventSource stops reconnecting. */
 export function setHeadWithoutContent(res: ServerResponse, { headers }: Head): void {
-  // With the application's headers: without CORS headers a browser sees a network error, and reconnects.
+  // The application's headers are needed: without CORS headers a browser sees a network error, and reconnects.
   setStatusAndHeaders(res, 204, headers);
   res.removeHeader("Content-Type");
-  // Later, or for another client, there may be events.
+  // Not to be stored: later, or for another client, there may be events.
   if (!isNeverStored(res)) res.setHeader("Cache-Control", "no-store");
 }
 

@@ -3,7 +3,7 @@ import type { IncomingMessage } from "node:http";
 /**
  * The `Last-Event-ID` that the client sent: the `id` of the last event that reached it.
  *
- * The standard sends it as UTF-8; Node hands every header over as latin1. Bytes that are no UTF-8
+ * By the standard, clients send it as UTF-8, but Node decodes every header as latin1. Bytes that are not valid UTF-8
  * become U+FFFD, so the application sees an ID that it never issued.
  */
 export function lastEventId(req: IncomingMessage): string | undefined {

@@ -7,9 +7,9 @@ import { forEachInTurn } from "../runtime/turn.js";
 type ServedSocket = Socket & { readonly _httpMessage?: ServerResponse | null };
 
 /**
- * Calls `begin`: at once or, for a pipelined request, when the connection has come to its response or the client has
- * left. Until then the request cannot send a byte, and one connection can bring thousands of them. If something else
- * has ended the response by then, as a timeout middleware does, `skip` is called instead.
+ * Calls `begin` at once, unless the request is pipelined. A pipelined request waits until the connection has come to
+ * its response or the client has left: until then it cannot send a byte, and one connection can bring thousands of such
+ * requests. If something else, such as a timeout middleware, has ended the response by then, `skip` is called instead.
  */
 export function whenItsTurnComes(req: IncomingMessage, res: ServerResponse, begin: () => void, skip: () => void): void {
   if (res.headersSent || !isPipelined(req, res)) return begin();
@@ -19,8 +19,8 @@ export function whenItsTurnComes(req: IncomingMessage, res: ServerResponse, begi
 }
 
 /**
- * Whether the connection carries the response to an earlier request, or has carried its last one: after
- * `Connection: close` it is about to close, and no later response reaches the client.
+ * Whether the connection still carries the response to an earlier request, or has carried its last response. The latter
+ * happens after `Connection: close`: the connection is about to close, and no later response reaches the client.
  */
 function isPipelined(req: IncomingMessage, res: ServerResponse): boolean {
   if (res.socket !== null || !(req.socket instanceof Socket) || req.socket.destroyed) return false;
@@ -30,7 +30,7 @@ function isPipelined(req: IncomingMessage, res: ServerResponse): boolean {
 
 const queues = new WeakMap<Socket, Queue>();
 
-/** An AsyncResource, because it is called in the middle of the request before it. */
+/** An AsyncResource, because `begin` is called in the async context of the request before it. */
 class PipelinedRequest extends AsyncResource {
   readonly res: ServerResponse;
   readonly #begin: () => void;
@@ -46,7 +46,7 @@ class PipelinedRequest extends AsyncResource {
   }
 }
 
-/** The requests of one connection that wait, with one listener on its socket. */
+/** The waiting requests of one connection. They share one listener on its socket. */
 class Queue {
   readonly #socket: Socket;
   readonly #requests = new Map<ServerResponse, PipelinedRequest>();

@@ -28,7 +28,7 @@ export class StallWatch implements Ticker {
     this.#res = res;
     this.#sendTimeout = sendTimeout;
     this.#watched = watched;
-    // Node hands over what was written at the end of this tick. Only what is left then is waiting for the client.
+    // At the end of this tick, Node hands over what was written. Only what is left then is waiting for the client.
     process.nextTick(() => this.#begin());
   }
 
@@ -65,12 +65,12 @@ export class StallWatch implements Ticker {
  * A number that changes whenever the system takes bytes from the response's socket.
  *
  * Only the handle knows how much of one long write is left; Node's own socket timeout reads the same field. Without a
- * handle, progress shows at the end of each write.
+ * handle, progress shows only at the end of each write.
  */
 function taken(res: ServerResponse): number {
   const socket: (Socket & { _handle?: Handle | null }) | null = res.socket;
   if (socket === null) return 0;
-  // Over TLS, read the handle below: the one above counts a whole write as waiting until all of it has gone.
+  // Over TLS, read the TCP handle: the TLS handle counts a whole write as waiting until all of it has gone.
   const handle = socket._handle?._parent ?? socket._handle;
   return socket.bytesWritten - res.writableLength - (handle?.writeQueueSize ?? 0);
 }

@@ -1,6 +1,6 @@
 /**
- * The parts of a stream report here; one judge (the session) decides what follows. Each report may come more than once,
- * and in the async context of another request.
+ * What the parts of a stream report to its session, which alone decides what follows. Each report may come more than
+ * once, and in the async context of another request.
  */
 export interface StreamEvents {
   /** The head has been set. It leaves with the first write. */

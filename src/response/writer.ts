@@ -5,7 +5,7 @@ import { ChunkWriter } from "./direct-write.js";
 import type { StreamEvents } from "./stream-events.js";
 import { StallWatch, type Watched } from "./stall-watch.js";
 
-/** The most characters of one batch: with the framing of a chunk around them, Node's own high-water mark. */
+/** The most characters in one batch. With the framing of a chunk, they just fit Node 20's high-water mark. */
 const batchLimit = 16_384 - 10;
 
 /**
@@ -27,11 +27,12 @@ export class FrameWriter implements Watched {
   #state: "writable" | "draining" | "ended" | "closed" = "writable";
   /** Frames that wait for the end of this run of microtasks or, while draining, for room. */
   #batch = "";
-  /** The last four raw bytes, as latin1: do they end in a blank line? Empty after a frame of our own. */
+  /** The last four raw bytes, as latin1, to see if they end in a blank line. Empty after a frame that we encoded. */
   #tail = "";
   #resume: (() => void) | undefined;
   /**
-   * Added when the response is first full, and kept for its life: behind `compression`, each `once` would stay as well.
+   * The listener for `'drain'`, added when the response is first full and then kept. Adding one with `once` each time
+   * would pile them up, because behind `compression` they would not be removed.
    */
   #onDrain: (() => void) | undefined;
   /** Set while bytes await the client. */
@@ -45,8 +46,8 @@ export class FrameWriter implements Watched {
   }
 
   /**
-   * Whether there is room for another frame. It goes by the result of `write()`: behind `compression`,
-   * `writableNeedDrain` lies.
+   * Whether there is room for another frame. It goes by the result of `write()`, because `writableNeedDrain` is wrong
+   * behind `compression`.
    */
   get isWritable(): boolean {
     return this.#state === "writable";
@@ -82,7 +83,7 @@ export class FrameWriter implements Watched {
     if (this.#batch.length >= batchLimit) this.flush();
   }
 
-  /** Resolves when there is room again, or never will be. */
+  /** Resolves when there is room again, or when there never will be. */
   drained(): Promise<void> {
     return new Promise((resolve) => {
       if (this.#state === "draining") this.#resume = resolve;
@@ -124,7 +125,7 @@ export class FrameWriter implements Watched {
     if (this.#onDrain !== undefined) this.#res.removeListener("drain", this.#onDrain);
   }
 
-  /** Writes the batch if there is room. Called at the end of each run of microtasks. */
+  /** Writes the batch if there is room. Called when it is full, and at the end of each run of microtasks. */
   flush(): void {
     if (this.#state === "writable") this.#flushBatch();
   }
@@ -140,7 +141,7 @@ export class FrameWriter implements Watched {
     const length = Buffer.byteLength(chunk);
     this.bytes += length;
     try {
-      // Node raises a write after the end as an uncaught error.
+      // For a write after the end, Node would raise an uncaught error.
       if (this.#res.writableEnded) throw responseEnded();
       const progress = this.#chunks.write(chunk, length);
       if (progress !== "sent") this.#watchClient();
@@ -160,8 +161,8 @@ export class FrameWriter implements Watched {
   #drain(): void {
     if (this.#state !== "draining") return;
     this.#state = "writable";
-    // The batch still waits for what the source has ready now. This runs in a tick, before the microtasks, so the flush
-    // must be scheduled from a microtask.
+    // Items that the source has ready now should join the batch. They come in microtasks, which run after this tick, so
+    // the flush is scheduled from a microtask.
     if (this.#batch !== "") queueMicrotask(() => flushSoon(this));
     this.#resume?.();
     this.#resume = undefined;
@@ -189,7 +190,7 @@ export class FrameWriter implements Watched {
   }
 }
 
-/** The writers with a batch for the end of this run of microtasks. One tick serves them all. */
+/** The writers whose batch leaves at the end of this run of microtasks. One `process.nextTick` serves them all. */
 let waiting: FrameWriter[] = [];
 
 function flushSoon(writer: FrameWriter): void {

@@ -42,7 +42,7 @@ export class HandlerResult {
     try {
       next(error);
     } catch (thrown) {
-      // Thrown outside this call, in which other streams may still be waiting to be served.
+      // Thrown after this call has returned, because its caller may still have other streams to serve.
       queueMicrotask(() => {
         throw thrown;
       });
@@ -50,7 +50,7 @@ export class HandlerResult {
   }
 }
 
-/** One error for `next`. Only objects are passed as they are: `next("route")` and `next()` mean something else. */
+/** Makes one error for `next`. Only an object is passed as it is: `next("route")` and `next()` mean something else. */
 function forNext(errors: readonly unknown[]): object {
   const [error] = errors;
   if (errors.length > 1)

@@ -68,7 +68,7 @@ export class Outcome {
     announce("close", { request: this.#request, response: this.#response, summary });
   }
 
-  /** Does a part of the ending whose failure must not keep back the rest. */
+  /** Runs one step of the ending. If it throws, the error is recorded and the other steps still run. */
   attempt(work: () => void): void {
     try {
       work();

@@ -11,7 +11,7 @@ import { isThenable } from "../source/readers.js";
 
 export type Figures = Pick<StreamSummary, "events" | "bytes" | "duration">;
 
-/** Sends one stream in its order: the head, the first `retry`, events with pings in between, and `onError`'s event. */
+/** Sends the parts of a stream in order: the head, the first `retry`, events and pings, the event of `onError`. */
 export class Sender implements Outlet, Ticker {
   readonly #settings: Settings;
   readonly #connection: Connection;
@@ -47,8 +47,8 @@ export class Sender implements Outlet, Ticker {
     const { pingInterval, maxDuration } = this.#settings;
     this.#connection.assertHeadIsUnsent();
     const delay = typeof retry === "function" ? retry() : retry;
-    // The result is rounded below, because random jitter is seldom a whole number of milliseconds.
     ignoreRejection(delay);
+    // Rounded, because random jitter is seldom a whole number of milliseconds.
     const first =
       retry === undefined
         ? undefined
@@ -57,7 +57,7 @@ export class Sender implements Outlet, Ticker {
     this.#openedAt = performance.now();
     if (first !== undefined) this.#writer.write(first);
     if (pingInterval) this.#pings = every(pingInterval, this);
-    // At a random moment in the last tenth: clients that came together then come back spread out.
+    // At a random moment in the last tenth, so that clients that came together do not come back together.
     if (maxDuration !== undefined)
       this.#expiry = new Timer(maxDuration * (0.9 + Math.random() / 10), () => this.#events.onTimeUp("expired"));
   }
@@ -68,7 +68,7 @@ export class Sender implements Outlet, Ticker {
   send(item: unknown): void {
     const { toEvent } = this.#settings;
     const frame = this.#encode(toEvent === undefined ? item : toEvent(item as never));
-    // The application's functions may end the stream.
+    // `toEvent`, `serialize` and `retry` are the application's, and may have ended the stream.
     if (this.#openedAt === undefined && !this.#isReleased) this.open();
     if (this.#isReleased) return;
     this.#sent += 1;
@@ -134,7 +134,7 @@ export class Sender implements Outlet, Ticker {
     try {
       return encode(item, lineEnding, serialize);
     } catch (error) {
-      // A promise is no event, and what it rejects with later must not end the process.
+      // If the item is a promise, it is refused here, and a later rejection must not end the process.
       ignoreRejection(item);
       throw error;
     }

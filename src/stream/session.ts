@@ -24,10 +24,10 @@ const retryOfClosingServer = 3_000;
  *
  *     starting --first item, or one turn--> open --end, error---> ending --all taken, or cut--> closed
  *        |'-- HEAD, nothing to send -----------------------------------^                           ^
- *        '--- a failure, nobody there --------------------------------------------------------------'
+ *        '--- a failure, no client -----------------------------------------------------------------'
  *
- * Timers, sockets and brokers call in the async context of other requests. A session is an AsyncResource so that hooks
- * and the source run in that of their own (AsyncLocalStorage).
+ * Timers, sockets and brokers call in the async context of other requests. A session is an AsyncResource, so that hooks
+ * and the source run in the context of their own request (AsyncLocalStorage).
  */
 export class Session extends AsyncResource implements PumpEvents, StreamEvents {
   readonly #settings: Settings;
@@ -44,7 +44,7 @@ export class Session extends AsyncResource implements PumpEvents, StreamEvents {
   /** Made when the end comes. */
   #lazyOutcome: Outcome | undefined;
 
-  /** `result` is settled once, when nothing of the stream is left. */
+  /** `result` is settled once, when the stream has closed. */
   constructor(settings: Settings, req: Request, res: Response, result: HandlerResult) {
     super("EventStream");
     this.#settings = settings;
@@ -91,13 +91,13 @@ export class Session extends AsyncResource implements PumpEvents, StreamEvents {
     this.#pump = pump;
     this.#connection.assertHeadIsUnsent();
     pump.run();
-    // Scheduled after the source has been asked, so that the source has a whole turn of the event loop.
+    // Scheduled after the first item has been asked for, so that the source has a whole turn of the event loop.
     afterOneTurn(() => this.#openIdle());
   }
 
   #readNothing(source: null | undefined): void {
     if (this.#state !== "starting") return;
-    // The source's function has answered by itself, with a 401 for example.
+    // The function that makes the source has answered the request itself, for example with a 401.
     if (this.#connection.isHeadSent) this.#close();
     else if (source === undefined) this.onError(nothingReturned());
     else this.#answerWithoutBody(204);
@@ -113,7 +113,7 @@ export class Session extends AsyncResource implements PumpEvents, StreamEvents {
 
   #openIdle(): void {
     if (this.#state === "starting") this.#sender.open();
-    // A first item of zero bytes has opened the stream without sending the head.
+    // A first item without bytes may have opened the stream without sending the head.
     if (this.#state === "open") this.#connection.flushHead();
   }
 
@@ -123,7 +123,7 @@ export class Session extends AsyncResource implements PumpEvents, StreamEvents {
     announce("open", { request: this.#req, response: this.#stream.response });
   }
 
-  /** Answers a HEAD with the head of a stream, and where there is nothing to stream with 204. */
+  /** Answers with a 204 because there is nothing to stream, or answers a HEAD request with the head of a stream. */
   #answerWithoutBody(status?: 204): void {
     if (status === 204) this.#connection.setHeadWithoutContent(this.#settings);
     else this.#connection.setHead(this.#settings);
@@ -138,7 +138,7 @@ export class Session extends AsyncResource implements PumpEvents, StreamEvents {
     this.#end(reason);
   }
 
-  /** Ends a stream that runs, for the first reason that is given: a later one changes nothing. */
+  /** Ends the stream, unless it is ending already: the first reason counts, and a later one changes nothing. */
   #end(reason: "completed" | "expired" | "shutdown"): void {
     if (!this.#isRunning) return;
     if (this.#state === "starting") {
@@ -187,12 +187,12 @@ export class Session extends AsyncResource implements PumpEvents, StreamEvents {
   onClientLost(reason: "disconnected" | "timeout" | "shutdown"): void {
     if (this.#outcome.reason === "completed") this.#outcome.reason = reason;
     if (reason !== "disconnected") this.#connection.abort();
-    // The application ended the response by itself; its connection would be kept alive.
+    // If the application has ended the response itself, the connection would be kept alive.
     else if (this.#shutdown.hasBegun) this.#connection.endSocket();
     this.#close();
   }
 
-  /** Tells the source that the stream is over. It is not awaited: it may be waiting for anything itself. */
+  /** Tells the source that the stream is over. It is not awaited, because it may be waiting for something itself. */
   #releaseSource(): void {
     if (this.#ended.aborted) return;
     this.#sender.release();

@@ -6,12 +6,12 @@ import { type Beat, every, type Ticker } from "../runtime/shared-interval.js";
 import { forEachInTurn, whenTurnComes } from "../runtime/turn.js";
 
 /**
- * Milliseconds that a client has, at the end of a shutdown, to take what is left for it. Together with `lookInterval`,
- * it stays under the second that `server.close()` may take beyond the grace period.
+ * Milliseconds that a client has, at the end of a shutdown, to take what is left for it. `server.close()` may take one
+ * second longer than the grace period, so this and `lookInterval` together must stay below a second.
  */
 const cutAfter = 500;
 
-/** Milliseconds between two looks at a server with open streams. Node has no event for "begins to close". */
+/** Milliseconds between checks of whether a server with open streams has begun to close. Node has no event for it. */
 const lookInterval = 250;
 
 /** A stream that waits for its shutdown to begin. */
@@ -19,11 +19,11 @@ interface Listener {
   begin(): void;
 }
 
-/** All streams that wait for one server, or one signal, share one timer or one listener. */
+/** Tells streams that a shutdown has begun. All that wait for one server share a timer; for one signal, a listener. */
 abstract class ShutdownNotifier {
   readonly #waiting = new Set<Listener>();
 
-  /** Whether the shutdown has begun, even if nobody has been notified yet. */
+  /** Whether the shutdown has begun, even if no stream has been notified yet. */
   abstract readonly hasBegun: boolean;
   protected abstract watch(): void;
   protected abstract release(): void;
@@ -54,7 +54,7 @@ function listeningOf(server: ListeningServer): object {
   return server._handle ?? server;
 }
 
-/** Notifies when the server has begun to close, even if it listens again by the time it is looked at. */
+/** Notifies when the server has begun to close, even if it listens again by the next check. */
 class ServerNotifier extends ShutdownNotifier implements Ticker {
   readonly #server: Server;
   readonly #listening: object;
@@ -129,8 +129,8 @@ function signalNotifier(signal: AbortSignal): SignalNotifier {
 type ServedSocket = Socket & { server?: Server; _server?: Server | null; _parent?: ServedSocket | null };
 
 /**
- * The server that accepted this connection, and so the one whose `close()` waits for it. Where
- * connections are handed to an HTTP server that does not listen itself, there is none.
+ * The server that accepted this connection, and so the one whose `close()` waits for it. `undefined` if the connection
+ * was handed to an HTTP server that does not listen itself.
  */
 function listeningServer(socket: Socket | undefined): Server | undefined {
   // Some test doubles have no socket.
@@ -140,7 +140,7 @@ function listeningServer(socket: Socket | undefined): Server | undefined {
   return accepted || server.listening ? server : undefined;
 }
 
-/** What `Shutdown` needs to know. */
+/** The options that `Shutdown` uses. */
 export interface ShutdownSettings {
   readonly shutdownSignal: AbortSignal | undefined;
   readonly endOnServerClose: boolean;
@@ -148,8 +148,8 @@ export interface ShutdownSettings {
 }
 
 /**
- * The shutdown of one stream: it begins with the server's closing or the application's signal, ends the stream after
- * the grace period, and gives up a client that does not take its end.
+ * The shutdown of one stream. It begins when the server closes or the application's signal aborts. It ends the stream
+ * after the grace period, and cuts off a client that does not take the rest in time.
  */
 export class Shutdown extends LazySignal implements Listener {
   readonly #server: ShutdownNotifier | undefined;
@@ -169,12 +169,12 @@ export class Shutdown extends LazySignal implements Listener {
     this.#events = events;
   }
 
-  /** Whether it has begun, even if nobody has looked at the server since. */
+  /** Whether the shutdown has begun, even if the server has not been checked since. */
   get hasBegun(): boolean {
     return this.aborted || this.#signal?.hasBegun === true || this.#server?.hasBegun === true;
   }
 
-  /** Begins to wait for it. */
+  /** Begins to wait for the shutdown. */
   wait(): void {
     this.#server?.add(this);
     this.#signal?.add(this);

@@ -14,6 +14,12 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
+/** What an `OwnConnection` reports. */
+export interface OwnConnectionEvents extends Pick<ConnectionEvents, "onMessage"> {
+  /** @param wasSilent whether it was closed because Redis owed a reply for too long */
+  readonly onClose: (wasSilent: boolean) => void;
+}
+
 /**
  * A connection that the broker opened and watches. It is closed when Redis owes replies and sends none for `patience`
  * milliseconds. Any reply restarts that time, so that a slow link is not mistaken for a dead one.
@@ -21,7 +27,7 @@ interface Waiting {
 export class OwnConnection {
   readonly #connection: Connection;
   readonly #patience: number;
-  readonly #onClose: () => void;
+  readonly #onClose: OwnConnectionEvents["onClose"];
   readonly #waiting: Waiting[] = [];
   /** Functions that reject the commands under way. */
   readonly #pending = new Set<(error: EventStreamError) => void>();
@@ -29,7 +35,7 @@ export class OwnConnection {
   #timer: NodeJS.Timeout | undefined;
   #state: "open" | "closed" = "open";
 
-  private constructor(connection: Connection, patience: number, onClose: () => void) {
+  private constructor(connection: Connection, patience: number, onClose: OwnConnectionEvents["onClose"]) {
     this.#connection = connection;
     this.#patience = patience;
     this.#onClose = onClose;
@@ -43,7 +49,7 @@ export class OwnConnection {
     master: Master,
     timeout: number,
     patience: number,
-    { onMessage, onClose }: ConnectionEvents,
+    { onMessage, onClose }: OwnConnectionEvents,
   ): Promise<OwnConnection> {
     let own: OwnConnection | undefined;
     const givingUp = new AbortController();
@@ -56,10 +62,6 @@ export class OwnConnection {
       givingUp.abort();
       throw error;
     }
-  }
-
-  get isOpen(): boolean {
-    return this.#state === "open";
   }
 
   send(args: readonly string[]): Promise<unknown> {
@@ -114,17 +116,21 @@ export class OwnConnection {
   }
 
   #wait(): NodeJS.Timeout {
-    return setTimeout(() => this.close(unanswered(this.#patience)), this.#patience).unref();
+    return setTimeout(() => this.#close(unanswered(this.#patience), true), this.#patience).unref();
   }
 
-  close(error: EventStreamError = lost()): void {
+  close(): void {
+    this.#close(lost(), false);
+  }
+
+  #close(error: EventStreamError, wasSilent: boolean): void {
     if (this.#state === "closed") return;
     this.#state = "closed";
     clearTimeout(this.#timer);
     this.#connection.destroy();
     for (const reject of this.#pending) reject(error);
     for (const { reject } of this.#waiting.splice(0)) reject(error);
-    this.#onClose();
+    this.#onClose(wasSilent);
   }
 }
 

@@ -12,7 +12,7 @@ export class Reads {
   readonly #redis: Redis;
   readonly #timeout: number;
   readonly #connections = new Map<string, Promise<OwnConnection>>();
-  /** How many questions in a row failed because their connection was closed. */
+  /** How many connections in a row were closed because Redis sent nothing. */
   #silences = 0;
   #isClosed = false;
 
@@ -36,7 +36,6 @@ export class Reads {
         const text = error instanceof Error ? error.message : "";
         // The application's client follows the redirection, and updates its map of slots.
         if (/^(?:MOVED|ASK|TRYAGAIN) /.test(text)) return await this.#askClient(key, question);
-        if (!connection.isOpen) this.#silences++;
         if (text.includes("READONLY")) connection.close();
         throw error;
       }
@@ -60,9 +59,13 @@ export class Reads {
       const forget = (): void => {
         if (this.#connections.get(address) === opening) this.#connections.delete(address);
       };
+      const onClose = (wasSilent: boolean): void => {
+        if (wasSilent) this.#silences++;
+        forget();
+      };
       // An event may be so large that its reply takes longer than the timeout, so each try waits twice as long.
       const patience = Math.min(this.#timeout * 2 ** this.#silences, 2 ** 31 - 1);
-      opening = OwnConnection.open(master, this.#timeout, patience, { onMessage() {}, onClose: forget });
+      opening = OwnConnection.open(master, this.#timeout, patience, { onMessage() {}, onClose });
       this.#connections.set(address, opening);
       opening.catch(forget);
     }

@@ -1,5 +1,6 @@
 /**
- * The timers and the clock in use when it was made. Fake timers replace them, and may be gone before the streams are.
+ * The global timers and clock at the time when this object was made. Fake timers replace the globals, and may be
+ * removed while streams still use them.
  */
 export class Clock {
   readonly setTimeout: typeof setTimeout = globalThis.setTimeout;
@@ -9,7 +10,7 @@ export class Clock {
   readonly now: () => number = performance.now.bind(performance);
 }
 
-/** One for each `setTimeout` there has been. */
+/** One clock for each function that has been the global `setTimeout`. */
 const clocks = new WeakMap<typeof setTimeout, Clock>();
 
 export function currentClock(): Clock {

@@ -11,8 +11,8 @@ export interface AbortSource {
 }
 
 /**
- * An AbortSignal that exists from when somebody first asks for it: most streams never do, and a signal weighs as much
- * as the rest of an idle stream. Whoever only listens need not ask.
+ * Creates its AbortSignal only when `signal` is first read. Most streams never read it, and an AbortSignal takes as
+ * much memory as the rest of an idle stream. A listener that does not need the AbortSignal can be added here directly.
  */
 export class LazySignal implements AbortSource {
   #controller: AbortController | undefined;
@@ -32,7 +32,7 @@ export class LazySignal implements AbortSource {
   }
 
   addEventListener(_type: "abort", listener: AbortListener): void {
-    // No spread: V8 leaves room for sixteen more behind it.
+    // Not a spread, for which V8 would reserve room for sixteen more elements.
     this.#listeners = this.#listeners?.concat(listener) ?? [listener];
   }
 
@@ -40,7 +40,7 @@ export class LazySignal implements AbortSource {
     this.#listeners = this.#listeners?.filter((other) => other !== listener);
   }
 
-  /** Aborts with `reason`; the first one stays. */
+  /** Aborts with `reason`. Later calls change nothing. */
   abort(reason: {}): void {
     if (this.#reason !== undefined) return;
     this.#reason = reason;

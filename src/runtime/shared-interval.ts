@@ -1,25 +1,26 @@
 import { type Clock, currentClock } from "./clock.js";
 
 /**
- * Periodic calls for many thousand streams at the price of one timer for each interval.
+ * Periodic calls for many thousands of streams, at the price of one timer for each interval.
  *
- * All beats of one interval are equally long, so those that start later fall due later: the queue keeps itself in
- * order, and one timer for its head serves everyone. Streams that began together (after a restart, say) fall due
- * together. They are called in batches, with a turn of the event loop after each, so that no burst holds anyone up.
+ * All beats of one interval have the same period, so a beat that starts later falls due later. The queue therefore
+ * stays in order by itself, and one timer, set for its head, serves all beats. Streams that began together (after a
+ * restart, say) fall due together. They are called in batches, with a turn of the event loop after each, so that a
+ * burst does not delay anything else for long.
  */
 
-/** The limits of a batch. The calls are counted, too, because what they write leaves only after the batch. */
+/** The limits of a batch. The number of calls is limited too, because what they write is sent only after the batch. */
 const batch = { calls: 50, milliseconds: 5 };
 
-// Taken at load: under fake timers work takes its real time.
+// Captured when the module loads, because work takes real time even under fake timers.
 const realNow = performance.now.bind(performance);
 
-/** The callee of a shared interval. */
+/** What a shared interval calls. */
 export interface Ticker {
   tick(): void;
 }
 
-/** The calls of one `every`, until they are stopped. */
+/** The periodic calls that one `every` has started, until they are stopped. */
 export class Beat {
   due: number;
   readonly #sharedInterval: SharedInterval;
@@ -53,7 +54,7 @@ class SharedInterval {
   }
 
   add(ticker: Ticker): Beat {
-    // Whole milliseconds, as timers have them.
+    // Rounded, because timers count in whole milliseconds.
     const beat = new Beat(this, Math.round(this.#clock.now() + this.#interval), ticker);
     this.#beats.add(beat);
     if (this.#cancel === undefined) this.#schedule(this.#interval);
@@ -86,11 +87,11 @@ class SharedInterval {
     let calls = 0;
     for (const beat of this.#beats) {
       if (beat.due > now || calls === batch.calls || realNow() - start > batch.milliseconds) break;
-      // Counted from when it was due, not from now, so that the period does not drift.
+      // The next call is counted from when this one was due, not from now, so that the period does not drift.
       this.#beats.delete(beat);
       beat.due += this.#interval;
       this.#beats.add(beat);
-      // It has missed one, and falls due again at once.
+      // If the beat is due again already, it has missed a call: skip this one, and let the next one come at once.
       if (beat.due <= now) continue;
       calls += 1;
       beat.call();
@@ -100,8 +101,8 @@ class SharedInterval {
   };
 
   /**
-   * After a standstill (a suspended laptop, a debugger): moves each beat to the last of the times that it missed. Going
-   * through them one by one would block the loop for seconds.
+   * After a standstill (a suspended laptop, a debugger), moves each beat to the last time at which it was due. Going
+   * through the missed calls one by one would block the event loop for seconds.
    */
   #skipMissed(now: number): void {
     const [head] = this.#beats;
@@ -115,7 +116,7 @@ class SharedInterval {
   }
 }
 
-/** The intervals of each clock, so that one that stands still stops nobody else. */
+/** The intervals of each clock, so that a faked clock that stands still does not stop those of another. */
 const intervals = new WeakMap<Clock, Map<number, SharedInterval>>();
 
 function intervalsOf(clock: Clock): Map<number, SharedInterval> {
@@ -124,9 +125,7 @@ function intervalsOf(clock: Clock): Map<number, SharedInterval> {
   return ofClock;
 }
 
-/**
- * Has `ticker` called every `interval` milliseconds, first after one interval, until the beat it returns is stopped.
- */
+/** Calls `ticker` every `interval` milliseconds, first after one interval, until the returned beat is stopped. */
 export function every(interval: number, ticker: Ticker): Beat {
   const clock = currentClock();
   const ofClock = intervalsOf(clock);

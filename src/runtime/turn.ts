@@ -3,12 +3,12 @@
  *
  * Promises that are ready at once run before the loop turns. A source that is always ready would therefore keep timers
  * and all other connections waiting for ever. To prevent that, the streams of a process share one allowance for each
- * turn of the loop. A stream that finds it spent joins a queue, which is served in order, one stream after the other.
- * If three hundred streams were woken together, each would spend the time of an item before the first of them looked at
- * the clock.
+ * turn of the loop. A stream that finds the allowance spent joins a queue, which is served in order. It is served one
+ * stream at a time: if three hundred streams were woken together, each would handle one item before any of them looked
+ * at the clock.
  */
 
-// Taken at load: under fake timers the loop turns all the same, and work takes its real time.
+// Captured when the module loads: even under fake timers the loop turns, and work takes real time.
 const { setImmediate } = globalThis;
 const now = performance.now.bind(performance);
 
@@ -34,7 +34,8 @@ function begin(): void {
   if (hasBegun) return;
   hasBegun = true;
   began = sliceBegan = now();
-  // Immediates run before timers: if the budget was spent, wait for a second one, so that timers run in between.
+  // Immediates run before timers. If the allowance is spent, wait for a second immediate, so that timers run in
+  // between.
   setImmediate(() => (isAllowanceSpent() ? setImmediate(end) : end()));
 }
 
@@ -55,19 +56,20 @@ function isAllowanceSpent(): boolean {
 }
 
 function serveNext(): void {
-  // Even where the turn is spent: a queue that has been served holds streams that may be gone.
+  // Replaced even if the allowance is spent: a queue that has been served still refers to streams that may be gone.
   if (position === queue.length) {
     queue = newcomers;
     newcomers = [];
     position = 0;
   }
   const next = queue[position];
-  // `end` continues with the rest of the queue.
+  // If the allowance is spent, `end` continues with the rest of the queue.
   if (next === undefined || isAllowanceSpent()) return;
   position += 1;
   sliceBegan = now();
   next();
-  // The tick runs when no microtask is left: this stream has done what it can, and its frames are being written.
+  // The tick runs when no microtask is left. By then this stream has done what it can, and its frames are being
+  // written.
   queueMicrotask(() => process.nextTick(serveNext));
 }
 
@@ -78,7 +80,7 @@ export function isTurnSpent(): boolean {
   return at - began >= allowance || (isAnybodyWaiting() && at - sliceBegan >= slice);
 }
 
-/** Calls `callback`, which must not throw, after all that came before, in a turn whose allowance is not spent. */
+/** Calls `callback`, which must not throw, after all earlier callbacks, in a turn whose allowance is not spent. */
 export function whenTurnComes(callback: () => void): void {
   begin();
   newcomers.push(callback);
@@ -89,7 +91,7 @@ export function nextTurn(): Promise<void> {
   return new Promise(whenTurnComes);
 }
 
-/** How many items are served before their frames are written, so that a turn's time includes the writing. */
+/** How many items are served before their frames are written; then a turn's time includes the writing. */
 const together = 32;
 
 /** Calls `work`, which must not throw, for as many items as the turn allows, and for the others in later turns. */
@@ -106,7 +108,7 @@ function serveFrom<T>(items: readonly T[], work: (item: T) => void, start: numbe
   if (end < items.length) process.nextTick(() => serveFrom(items, work, end));
 }
 
-/** Calls back after every immediate that is queued already; `nextTurn` may be earlier. */
+/** Calls `callback` after all immediates that are already queued; `nextTurn` may resolve earlier. */
 export function afterOneTurn(callback: () => void): void {
   setImmediate(callback);
 }

@@ -5,19 +5,22 @@ import type { AbortSource, LazySignal } from "../runtime/lazy-signal.js";
 export interface EventStream {
   /**
    * Aborts when nothing more can be sent: the client left, time is up, the server closed. Its
-   * `reason` is the {@link CloseReason}. Hand it to whatever the source waits for: a generator that
-   * waits on something else cannot be ended before that has come.
+   * `reason` is the {@link CloseReason}. Pass it to everything that the source awaits: a generator
+   * cannot be ended while it waits for something that ignores the signal.
    */
   readonly signal: AbortSignal;
-  /** Aborts when the server begins to close: for `shutdownGracePeriod` a farewell can still be sent. */
+  /** Aborts when the server begins to close. The source can still send a farewell for `shutdownGracePeriod`. */
   readonly shutdown: AbortSignal;
   /**
    * The `id` of the last event that the client got before it lost its connection: the request's
-   * header `Last-Event-ID`, decoded as UTF-8. `undefined` where there is none, or an empty one. It
-   * is the client's word: check it like any other input.
+   * header `Last-Event-ID`, decoded as UTF-8. `undefined` if the header is missing or empty.
+   * It comes from the client: check it like any other input.
    */
   readonly lastEventId: string | undefined;
-  /** Express's response, for what the application keeps there (`response.locals`). Do not write to it. */
+  /**
+   * Express's response, so that the source can read what the application keeps in `response.locals`. Do not write to
+   * it.
+   */
   readonly response: Response;
 }
 
@@ -25,8 +28,8 @@ export interface EventStream {
 export type OpenSource = (req: Request, stream: EventStream) => unknown;
 
 /**
- * The properties are the object's own, so that `{ ...stream, from: "start" }` has them all; the accessors are the same
- * functions for every stream, or each would weigh as much as a class of its own.
+ * All properties are own properties, so that a copy such as `{ ...stream, from: "start" }` has them too. All streams
+ * share the accessor functions; with its own ones, each stream would take as much memory as a class.
  */
 export class LiveEventStream implements EventStream {
   declare readonly signal: AbortSignal;
@@ -55,13 +58,14 @@ export class LiveEventStream implements EventStream {
     this.#shutdown = shutdown;
     this.lastEventId = lastEventId;
     this.response = response;
-    // One by one: `defineProperties` takes twice as long.
+    // Two calls, because one `defineProperties` takes twice as long.
     Object.defineProperty(this, "signal", LiveEventStream.#signalAccessor);
     Object.defineProperty(this, "shutdown", LiveEventStream.#shutdownAccessor);
   }
 
   /**
-   * What ends `stream`, for a listener that needs no AbortSignal. A copy (`{ ...stream }`) has an ordinary signal only.
+   * The abort source of `stream`, for a listener that needs no AbortSignal. `undefined` for a copy (`{ ...stream }`),
+   * which has only its ordinary `signal`.
    */
   static endOf(this: void, stream: object): AbortSource | undefined {
     return #ended in stream ? stream.#ended : undefined;

@@ -8,8 +8,8 @@ interface Call<T> {
 /** Waits for a feed, or for a log, to have something new. */
 export interface Waiter {
   /**
-   * There is something to read, or there will never be. Called in the middle of `publish()`: it must not run the
-   * application's code.
+   * Called when there is something to read, or when there never will be. The call may come in the middle of
+   * `publish()`, so it must not run the application's code.
    */
   wake(): void;
 }
@@ -22,22 +22,22 @@ export const done: IteratorReturnResult<undefined> = { done: true, value: undefi
  * subscriptions, and the promises would cost more than the event.
  */
 export abstract class Feed<T> implements AsyncIterableIterator<T, undefined>, Waiter {
-  /** The calls of `next` that wait for an item, in their order; and what wakes them, made once. */
+  /** The calls of `next` that wait for an item, in order. `#server` answers them when the feed is woken. */
   #calls: Call<T>[] | undefined;
   #server: Waiter | undefined;
   #waiter: Waiter | undefined;
 
   /**
-   * The next item; `undefined` if it is not there yet: `wait` tells when to read again.
+   * Returns the next item, or `undefined` if there is none yet; `wait` tells when to read again.
    *
-   * @throws what ends the feed
+   * @throws the error that ends the feed
    */
   abstract read(): IteratorResult<T, undefined> | undefined;
 
   /** Ends the feed, even if there is more to read, and wakes its waiter. */
   abstract end(): void;
 
-  /** The signal that the feed listens to has aborted. */
+  /** Called when the signal that the feed listens to aborts. */
   handleEvent(): void {
     this.end();
   }
@@ -67,15 +67,15 @@ export abstract class Feed<T> implements AsyncIterableIterator<T, undefined>, Wa
   }
 
   /**
-   * The first call is answered as soon as it can be: whether there is anything decides between a stream and 204. Later
-   * ones wait for their turn. A loop that publishes to the channel it reads always finds another event, and would
-   * otherwise keep the event loop for ever.
+   * The first call is answered as soon as possible, because its result decides between a stream and 204. Later calls
+   * wait for the next turn if this one is spent. Otherwise a loop that publishes to the channel it reads would always
+   * find another event, and would block the event loop for ever.
    */
   next(): Promise<IteratorResult<T, undefined>> {
     return new Promise((resolve, reject) => {
       const isFirst = this.#calls === undefined;
       const calls = (this.#calls ??= []);
-      // Earlier calls that still wait have found nothing: this one would not either.
+      // Earlier calls are still waiting, and are answered first.
       if (calls.push({ resolve, reject }) > 1) return;
       if (!isFirst && isTurnSpent()) whenTurnComes(() => this.#serve(calls));
       else this.#serve(calls);
@@ -87,7 +87,7 @@ export abstract class Feed<T> implements AsyncIterableIterator<T, undefined>, Wa
     return Promise.resolve(done);
   }
 
-  /** Answers the waiting calls of `next`, as far as there are items for them. */
+  /** Answers the waiting calls of `next` while there are items for them. */
   #serve(calls: Call<T>[]): void {
     while (calls.length > 0) {
       try {

@@ -8,7 +8,7 @@ export interface PumpEvents {
   onEnd(): void;
   /** The source, or the outlet, threw. */
   onError(error: unknown): void;
-  /** Runs `work` in the stream's own async context: a feed is woken in the middle of another request. */
+  /** Runs `work` in the stream's own async context, because a feed may be woken in the middle of another request. */
   runInAsyncScope(work: () => void): void;
 }
 
@@ -16,13 +16,13 @@ export interface PumpEvents {
 export interface Outlet {
   /** Takes an item. */
   send(item: unknown): void;
-  /** Where there is no room for another item: resolves when there is. */
+  /** If there is no room for another item, returns a promise that resolves when there is. */
   full(): Promise<void> | undefined;
 }
 
 /** Moves one item after the other from a source to its outlet, each only when there is room for it. */
 export abstract class Pump {
-  /** Both are cleared at the end, so that a source which is still waiting retains no request. */
+  /** Both fields are cleared at the end, so that a source that is still waiting does not keep the request in memory. */
   protected events: PumpEvents | undefined;
   protected outlet: Outlet | undefined;
 
@@ -35,7 +35,7 @@ export abstract class Pump {
   abstract run(): void;
   protected abstract releaseSource(): void;
 
-  /** Releases the source, and the stream from the source. */
+  /** Releases the source, and drops the references to the stream. */
   release(): void {
     this.events = undefined;
     this.outlet = undefined;
@@ -43,7 +43,7 @@ export abstract class Pump {
   }
 }
 
-/** A pump for what `readSource` has made of a source. */
+/** Makes the pump for a reader or feed that `readSource` has returned. */
 export function pumpOf(reader: SourceReader | Feed<unknown>, events: PumpEvents, outlet: Outlet): Pump {
   return reader instanceof Feed ? new FeedPump(reader, events, outlet) : new ItemPump(reader, events, outlet);
 }
@@ -78,8 +78,8 @@ class ItemPump extends Pump {
           return;
         }
         this.outlet?.send(result.value);
-        // Check both again after each wait: the turn may be spent once there is room, and the socket full once the turn
-        // comes.
+        // Check both again after each wait: once there is room, the turn may be spent; once the turn comes, the socket
+        // may be full.
         for (let pause = this.#pause(); pause !== undefined; pause = this.#pause()) await pause;
       }
     } catch (error) {
@@ -87,7 +87,7 @@ class ItemPump extends Pump {
     }
   }
 
-  /** What the next item must wait for. */
+  /** A promise that the next item must wait for, if there is one. */
   #pause(): Promise<void> | undefined {
     return this.outlet?.full() ?? (isTurnSpent() ? nextTurn() : undefined);
   }
@@ -97,7 +97,7 @@ class ItemPump extends Pump {
   }
 }
 
-/** Does the same without a promise where an item is there, has room, and owes no turn. */
+/** Like `ItemPump`, but needs no promise for an item that is ready, if there is room and the turn is not spent. */
 class FeedPump extends Pump implements Waiter {
   readonly #feed: Feed<unknown>;
 
@@ -139,7 +139,7 @@ class FeedPump extends Pump implements Waiter {
   }
 }
 
-/** Pumps woken by one publish run after it returns, as many as the turn allows. */
+/** The pumps that a publish has woken. They run after it returns, as many in each turn as its allowance permits. */
 let woken: FeedPump[] = [];
 
 function runWoken(): void {

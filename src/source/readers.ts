@@ -10,14 +10,14 @@ export abstract class SourceReader {
   /** Releases the source. */
   protected abstract release(): unknown;
 
-  /** The source has ended, or thrown, by itself: there is nothing to return from. */
+  /** Called when the source has ended or thrown by itself: from then on `return` does nothing. */
   onEnd(): void {
     this.#isOver = true;
   }
 
   /**
-   * Releases the source, once. Never throws, and is not awaited: a generator that is awaiting something cannot run
-   * its `finally` yet.
+   * Releases the source, once, and never throws. The release is not awaited, because a generator that is awaiting
+   * something cannot run its `finally` yet.
    */
   return(): void {
     if (this.#isOver) return;
@@ -31,14 +31,14 @@ function releaseQuietly(release: () => unknown): void {
     const released = release();
     if (isThenable(released)) released.then(undefined, () => {});
   } catch {
-    // The stream has ended, and its reason has been reported: this error has no recipient.
+    // The stream ends for a reason that is reported elsewhere; nobody is left to receive this error.
   }
 }
 
 /**
- * Whether `result` is an iterator's last one, by the rules of `for await`: any truthy `done` ends it.
+ * Whether `result` is the last one of its iterator. As in `for await`, any truthy `done` ends the iteration.
  *
- * @throws {EventStreamError} `ERR_INVALID_SOURCE` for a result that is no object
+ * @throws {EventStreamError} `ERR_INVALID_SOURCE` for a result that is not an object
  */
 export function isLast(result: IteratorResult<unknown>): boolean {
   if ((typeof result !== "object" || result === null) && typeof result !== "function") {
@@ -50,7 +50,7 @@ export function isLast(result: IteratorResult<unknown>): boolean {
   return Boolean(result.done);
 }
 
-/** Whether `value` can be read. Strings and bytes are iterable too, but nobody wants an event for each character. */
+/** Whether `value` can be a source. Strings and bytes cannot: nobody wants an event for each character or byte. */
 export function isReadable(value: unknown): value is object {
   if (typeof value !== "object" || value === null || value instanceof Uint8Array || value instanceof String)
     return false;
@@ -63,13 +63,13 @@ export function isReadable(value: unknown): value is object {
 
 const iterableOrNull = "an async iterable (a generator, a stream, …), an iterable, or null for nothing";
 
-/** The iterators and streams that have been read: a second reader would get only the rest. */
+/** The iterators and streams that have been read: a second reader would get only what the first has left. */
 const consumed = new WeakSet<object>();
 
 /**
  * Begins to read `source`.
  *
- * @param must ends the sentence "it must be …" of the error
+ * @param must the rest of the error's sentence "it must be …"
  *
  * @throws {EventStreamError} `ERR_INVALID_SOURCE`, or `ERR_SOURCE_CONSUMED` for a one-shot iterator that was read
  *   before
@@ -133,7 +133,7 @@ class SyncReader extends SourceReader {
     const result = this.#iterator.next();
     const done = isLast(result);
     if (!isThenable(result.value)) return result;
-    // A thenable's own `then` need not return a promise.
+    // Wrapped, because a thenable's own `then` need not return a promise.
     return Promise.resolve(result.value).then(
       (value) => ({ done, value }),
       (error: unknown) => {
@@ -149,7 +149,10 @@ class SyncReader extends SourceReader {
   }
 }
 
-/** Destroys the stream: its iterator cannot return while it waits for data, so the producer would never be stopped. */
+/**
+ * Destroys the stream on release. Its iterator cannot return while it waits for data, so `return` alone might never
+ * stop the producer.
+ */
 class NodeStreamReader extends AsyncReader {
   readonly #stream: NodeStream;
 
@@ -166,7 +169,7 @@ class NodeStreamReader extends AsyncReader {
   }
 }
 
-/** Reads with a reader of its own, because only a reader can cancel a stream while a read is pending. */
+/** Uses the stream's own reader, not its iterator: only a reader can cancel a stream while a read is pending. */
 class WebStreamReader extends SourceReader {
   readonly #reader: ReadableStreamDefaultReader<unknown>;
 

@@ -17,11 +17,13 @@ export interface HistoryOptions {
   readonly maxAge?: number | undefined;
 }
 
-/** Where a subscription begins, and what ends it. An `EventStream` is one: `broker.subscribe(channel, stream)`. */
+/**
+ * Where a subscription begins, and what ends it. Pass an `EventStream` as it is: `broker.subscribe(channel, stream)`.
+ */
 export interface SubscribeOptions {
   /**
-   * The `id` of the last event that the client got: the subscription begins just after it. An ID
-   * that the channel does not know is a gap, never an error. Stronger than `from`; an empty one is none.
+   * The `id` of the last event that the client got: the subscription begins just after it. An ID that the channel does
+   * not know leads to a gap, never to an error. It takes precedence over `from`. An empty string counts as no ID.
    */
   readonly lastEventId?: string | undefined;
   /**
@@ -42,12 +44,12 @@ export interface SubscribeOptions {
 }
 
 /**
- * An event as a subscriber gets it: its fields as they were when it was published, `data` as JSON
- * carries it, frozen, because it is one object for all subscribers; the `id` is the broker's. Rewrite it as a
- * copy: `{ ...event, data: … }`.
+ * An event as a subscriber gets it. Its fields are as they were when it was published, with `data` as JSON carries it,
+ * and its `id` is the broker's. It is frozen, because all subscribers share one object. To change it, make a copy:
+ * `{ ...event, data: … }`.
  *
- * Or the broker's word that events are missing here: `event: "gap"`, the only one without an `id`. A filter must let it
- * pass: `if (event.id === undefined) yield event;`.
+ * Or the broker's notice that events are missing here: `event: "gap"`, the only event without an `id`. A filter must
+ * let it pass: `if (event.id === undefined) yield event;`.
  */
 export type PublishedEvent<E extends ServerSentEvent = ServerSentEvent> =
   | (E extends unknown ? Readonly<Omit<E, "id">> & Pick<ServerSentEvent, "event"> & { readonly id: string } : never)
@@ -68,8 +70,8 @@ export type ProductionOutcome = "completed" | "stopped" | "lost";
 /** A channel that is being filled by this process. */
 export interface Production {
   /**
-   * How it ended. Rejects, with the error, only if the source failed or an item was refused. A rejection that nobody
-   * handles is ignored.
+   * How the production ended. Rejects, with the error, only if the source failed or an item was refused. A rejection
+   * that nobody handles is ignored.
    */
   readonly done: Promise<ProductionOutcome>;
 }
@@ -77,9 +79,9 @@ export interface Production {
 /** How a channel is produced. */
 export interface ProduceOptions<E extends ServerSentEvent = ServerSentEvent> {
   /**
-   * Milliseconds for which the channel stays this producer's without a sign of life, at least 1000. A process that
-   * stands still or cannot reach the store for longer has lost the channel. If a process dies, its subscribers are told
-   * within this time plus two seconds. In memory, no lease runs out.
+   * Milliseconds for which the producer keeps the channel without renewing its claim, at least 1000. A process that
+   * stands still, or cannot reach the store, for longer loses the channel. If the process dies, the subscribers are
+   * told within this time plus two seconds. In memory, no lease runs out.
    *
    * @default 15_000
    */
@@ -97,16 +99,16 @@ export interface ProduceOptions<E extends ServerSentEvent = ServerSentEvent> {
  * Channels of events, each a bounded log that any number of subscriptions read at their own pace.
  * `E` is the application's event type.
  *
- * **Order.** The events of a channel have one order, that in which `publish` stored them, and each
- * subscription sees it. Between channels there is none.
+ * **Order.** All subscriptions see the events of a channel in the same order: that in which `publish` stored them. No
+ * order is guaranteed between channels.
  *
- * **Nothing is lost in silence, nothing comes twice.** A subscription yields each event after its position exactly
- * once. If the next one has left the log (an unknown ID, an ID from before a restart, a subscriber that is too slow),
- * it first yields a `gap`, then everything that is still held.
+ * **Nothing is lost silently, nothing comes twice.** A subscription yields each event after its position exactly once.
+ * If the next event has left the log (an unknown ID, an ID from before a restart, a subscriber that is too slow), the
+ * subscription first yields a `gap`, then everything that is still held.
  *
- * **Memory.** A slow subscriber has no queue; it is a cursor that lags. A channel that nobody waits for is forgotten
- * soon after its last event has aged out, and so is the mark of its end; a client that comes back later gets a `gap`. A
- * channel that never had an event costs nothing once its subscriptions have ended.
+ * **Memory.** A slow subscriber has no queue, only a cursor that lags behind. A channel that nobody waits for is
+ * forgotten, together with the mark of its end, soon after its last event has aged out. A client that comes back later
+ * gets a `gap`. A channel that never had an event costs nothing once its subscriptions have ended.
  *
  * **Names.** A channel's name is a well-formed string of 1 to 512 UTF-16 units. Any other is refused with
  * `ERR_INVALID_CHANNEL`, whose `status` is 400, because names often come from URLs.
@@ -115,19 +117,19 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
   /**
    * Appends an event to a channel.
    *
-   * It is encoded at once: what the application does to the object afterwards changes nothing.
+   * The event is encoded at once, so what the application does to the object afterwards has no effect.
    *
-   * @returns its id, once it is stored: from then on every subscription that began before gets it
-   * @throws {EventStreamError} (as a rejection, the log unchanged) `ERR_INVALID_FIELD` for an event that brings its
-   *   own `id`; the codes of `encodeEvent` for one that cannot be sent; `ERR_CHANNEL_ENDED`; `ERR_BROKER_CLOSED`;
-   *   `ERR_BROKER_UNAVAILABLE` if the store does not answer: the event may have been stored all the same
+   * @returns the event's id, once the event is stored; every subscription that began before gets it
+   * @throws {EventStreamError} (as a rejection) `ERR_INVALID_FIELD` for an event with an `id` of its own; the codes of
+   *   `encodeEvent` for one that cannot be sent; `ERR_CHANNEL_ENDED`; `ERR_BROKER_CLOSED`; `ERR_BROKER_UNAVAILABLE` if
+   *   the store does not answer. Only in the last case may the event have been stored all the same.
    */
   publish<T extends E>(channel: string, event: (T | E) & PublishableEvent<T>): Promise<string>;
 
   /**
-   * Publishes everything that `source` yields, each when the one before is stored, then ends the channel.
-   * If the source fails or an event is refused, it rejects and does not end the channel: publish what the subscribers
-   * should know, and `end` it.
+   * Publishes everything that `source` yields, each event once the previous one is stored, then ends the channel. If
+   * the source fails or an event is refused, the promise rejects and the channel does not end: publish what the
+   * subscribers should know, then call `end`.
    */
   publishAll<T extends E>(channel: string, source: PublishableEvents<T>): Promise<void>;
 
@@ -141,13 +143,14 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
   end(channel: string): Promise<void>;
 
   /**
-   * Subscribes to a channel, or to several as one stream. Hand over the stream, as in
+   * Subscribes to a channel, or to several as one stream. Pass the stream as the options, as in
    * `broker.subscribe(channel, stream)`: without its `lastEventId` a client that comes back gets no replay, and without
    * its `signal` the subscription does not end with the stream by itself.
    *
-   * @returns when the position is taken: every event that is published after that is delivered. The iterable can be
-   *   iterated once. If nothing is left and nothing can come (an ended channel, read to its end), it is
-   *   empty at once, so that `eventSource` answers 204.
+   * @returns once the subscription has its position: every event that is published after that is delivered. The
+   *   iterable
+   *   can be iterated once. If nothing is left and nothing can come (an ended channel, read to its end), it is empty at
+   *   once, so that `eventSource` answers 204.
    * @throws {EventStreamError} (as a rejection) `ERR_INVALID_CHANNEL`, `ERR_INVALID_OPTION`, `ERR_BROKER_CLOSED`,
    *   `ERR_BROKER_UNAVAILABLE`
    */
@@ -160,14 +163,14 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
    * Fills a channel from a source that must run only once, in the process that asks first: an LLM's answer, an export.
    * Subscribers with `from: "start"` get all of it, at any time and in any process.
    *
-   * `source` is called when the channel has been claimed. Each item is published when the one before is stored; after
-   * the last one the channel ends. If the source fails, subscribers get the event of `onError` and the end. If its
+   * `source` is called when the channel has been claimed. Each item is published once the previous one is stored; after
+   * the last one the channel ends. If the source fails, subscribers get the event of `onError` and the end. If the
    * process dies, they get `{ event: "lost", data: "" }` and the end within `lease` plus two seconds. Do not call an
    * event of your own `lost` or `failed`.
    *
    * While the channel has a producer, `publish` still works; `end` and `publishAll` reject with `ERR_CHANNEL_PRODUCED`.
    *
-   * @returns `undefined` if the channel has, or had, another producer, or has ended: only subscribe to it then
+   * @returns `undefined` if the channel has, or had, another producer, or has ended: in that case only subscribe
    * @throws {EventStreamError} (as a rejection) `ERR_INVALID_CHANNEL`, `ERR_INVALID_SOURCE`, `ERR_INVALID_OPTION`,
    *   `ERR_BROKER_CLOSED`, `ERR_BROKER_UNAVAILABLE`
    */
@@ -186,8 +189,8 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
   stop(channel: string): Promise<boolean>;
 
   /**
-   * Stops this broker's producers in order, ends every subscription, and closes everything the broker opened. All its
-   * other methods reject from then on.
+   * Stops this broker's producers and ends their channels, ends every subscription, and closes everything that the
+   * broker opened. From then on, all its other methods reject.
    */
   close(): Promise<void>;
 }

@@ -33,7 +33,7 @@ export class ChannelProducer {
   readonly #controller = new AbortController();
   #state: "claiming" | "producing" | "ending" | "settled" = "claiming";
   #renewal: "idle" | "asking" | "asking again" = "idle";
-  /** Set while the source can be released: not before it is read, nor after it has ended by itself. */
+  /** Set while the source must be released at the end: not before it is read, and not after it has ended by itself. */
   #reader: SourceReader | Feed<unknown> | undefined;
   #releaseWatch: (() => void) | undefined;
   #resolve!: (outcome: ProductionOutcome) => void;
@@ -53,7 +53,7 @@ export class ChannelProducer {
   }
 
   /**
-   * @returns whether this is the channel's producer now. The answer is exact: a claim whose reply was lost is asked
+   * @returns whether this is now the channel's producer. The answer is certain: if a reply is lost, the claim is made
    *   again.
    * @throws {EventStreamError} `ERR_BROKER_UNAVAILABLE` when the store has not answered for one lease, or at once if
    *   asking again cannot help
@@ -107,14 +107,14 @@ export class ChannelProducer {
   }
 
   async #fail(error: unknown): Promise<void> {
-    // A source that was aborted may throw: that is how it stops, not a failure.
+    // A source may throw because its signal has aborted: that is how it stops, not a failure.
     if (this.#state !== "producing") return;
     announce("error", { channel: this.#channel, error });
     this.#releaseSource(error);
     await this.#end({ error }, this.#lastWord(error));
   }
 
-  /** The event that tells subscribers of a failure. It says nothing of the error itself unless the application does. */
+  /** The event that tells subscribers of a failure. It reveals nothing of the error itself unless `onError` does. */
   #lastWord(error: unknown): EventParts | undefined {
     const { onError } = this.#settings;
     try {
@@ -139,7 +139,7 @@ export class ChannelProducer {
   }
 
   /**
-   * Ends the channel in order because the broker closes. It asks the store only once; the store has a timeout of its
+   * Ends the channel properly because the broker closes. It asks the store only once; the store has a timeout of its
    * own.
    */
   async close(): Promise<void> {
@@ -152,7 +152,7 @@ export class ChannelProducer {
 
   async #renew(): Promise<void> {
     if (this.#renewal !== "idle") {
-      // The answer under way may be older than the change that led to this call.
+      // The answer that is under way may be older than the change that led to this call.
       this.#renewal = "asking again";
       return;
     }
@@ -214,7 +214,7 @@ export class ChannelProducer {
     else this.#resolve(outcome);
   }
 
-  /** Releases the source. Not awaited: a generator that is awaiting something cannot run its `finally` yet. */
+  /** Releases the source, without awaiting it: a generator that is awaiting something cannot run its `finally` yet. */
   #releaseSource(reason: unknown): void {
     const reader = this.#reader;
     this.#reader = undefined;

@@ -30,7 +30,8 @@ export const historyOption: Option<History> = {
 const longestName = 512;
 
 /**
- * Names often come from a URL: a stranger's must not cost much, and must survive UTF-8 on its way to a store.
+ * Checks the name of a channel. It often comes from a URL, so a stranger's name must not be long enough to cost much,
+ * and it must survive encoding as UTF-8 on its way to a store.
  *
  * @throws {EventStreamError} `ERR_INVALID_CHANNEL`
  */
@@ -61,7 +62,7 @@ export function checkChannels(channels: unknown): string[] {
   return [...new Set(channels.map(checkChannel))];
 }
 
-/** Where a subscription begins, and its signal, checked. */
+/** The options of `subscribe`, checked. */
 export interface SubscribeSettings {
   readonly lastEventId: string | undefined;
   readonly from: "now" | "start";
@@ -70,7 +71,7 @@ export interface SubscribeSettings {
 }
 
 /**
- * Checks the options of `subscribe`. Other keys are let be: an `EventStream` has some.
+ * Checks the options of `subscribe`. Other keys are ignored, because an `EventStream` has some.
  *
  * @throws {EventStreamError} `ERR_INVALID_OPTION`, naming the option and its value
  */
@@ -87,9 +88,9 @@ export function checkSubscribeOptions(options: SubscribeOptions = {}): Subscribe
   const from = read(options, "from", (value) => value === "now" || value === "start", '"now" or "start"');
   const onGap = read(options, "onGap", isFunction, "a function that returns an event or undefined");
   checkForSlips(options);
-  // Asking a stream for its AbortSignal would make one, which weighs as much as the rest of an idle stream.
+  // Reading a stream's `signal` would create an AbortSignal, which takes as much memory as the rest of an idle stream.
   const signal = LiveEventStream.endOf(options) ?? read(options, "signal", isSignal, "an AbortSignal");
-  // "If the last event ID is the empty string, then don't set": an empty one is none.
+  // An EventSource does not send an empty last event ID, so an empty string counts as no ID.
   return { lastEventId: lastEventId === "" ? undefined : lastEventId, from: from ?? "now", signal, onGap };
 }
 
@@ -110,7 +111,7 @@ function isSignal(value: unknown): boolean {
 
 const subscribeOptions = ["lastEventId", "from", "signal", "onGap"];
 
-/** Other keys are let be; but one that only looks like an option (`lastEventID`) would lose replay in silence. */
+/** Refuses a key that only looks like an option: with `lastEventID`, say, clients would silently get no replay. */
 function checkForSlips(options: object): void {
   for (const name of Object.keys(options)) {
     if (subscribeOptions.includes(name)) continue;

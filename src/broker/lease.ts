@@ -2,8 +2,8 @@ import type { EventStreamError } from "../errors.js";
 import { backOff } from "../runtime/backoff.js";
 
 /**
- * How long a producer may assume that it holds the channel, by the clock of its process. The time counts from before
- * each question to the store, so it never outlasts the lease in the store.
+ * How long a producer may assume that it holds the channel, by the clock of its process. The time is counted from
+ * before each request to the store, so it never outlasts the lease in the store.
  */
 export class Lease {
   readonly #duration: number;
@@ -12,7 +12,7 @@ export class Lease {
   #renewal: NodeJS.Timeout | undefined;
   #expiry: NodeJS.Timeout | undefined;
 
-  /** @param duration milliseconds; `Infinity` where the store lives and dies with its producers */
+  /** @param duration milliseconds; `Infinity` if the store ends with its producers' process */
   constructor(duration: number) {
     this.#duration = duration;
     this.#ends = performance.now() + duration;
@@ -35,15 +35,16 @@ export class Lease {
     else this.#expiry = setTimeout(() => this.#watch(onExpiry), remaining).unref();
   }
 
-  /** The store has renewed the lease, asked at `asked`. */
+  /** Extends the lease because the store has renewed it; `asked` is when the store was asked. */
   extend(asked: number): void {
     this.#ends = Math.max(this.#ends, asked + this.#duration);
   }
 
   /**
-   * Asks the store, again and again while it does not answer, until the lease is over.
+   * Asks the store, and asks again while it does not answer, until the lease is over.
    *
-   * @throws what `question` rejects with: `ERR_BROKER_UNAVAILABLE` only when the lease is over, or the error is final
+   * @throws the error that `question` rejects with: `ERR_BROKER_UNAVAILABLE` only if the lease is over or the error is
+   *   final
    */
   async ask<Answer>(
     question: () => Promise<Answer>,
@@ -64,7 +65,7 @@ export class Lease {
   release(): void {
     clearInterval(this.#renewal);
     clearTimeout(this.#expiry);
-    // Whoever still asks stops asking.
+    // Makes a call of `ask` that is still under way give up.
     this.#ends = -Infinity;
   }
 }

@@ -4,7 +4,7 @@ import { ChannelProducer } from "./channel-producer.js";
 import { brokerClosed, checkChannel, checkProduceOptions, checkProducerSource } from "./checks.js";
 import type { ProducerStore } from "./producer-store.js";
 
-/** `produce` and `stop` of every broker, and the producers that run in this process. */
+/** Implements `produce` and `stop` for every broker, and keeps the producers that run in this process. */
 export class Producers<E extends ServerSentEvent> {
   readonly #store: ProducerStore;
   readonly #running = new Set<ChannelProducer>();
@@ -40,7 +40,7 @@ export class Producers<E extends ServerSentEvent> {
     return this.#store.stop(channel);
   }
 
-  /** Ends what is produced in this process, in order. The store must still work. */
+  /** Stops the producers of this process and ends their channels. The store must still work. */
   async close(): Promise<void> {
     this.#isClosed = true;
     await Promise.all([...this.#running].map((producer) => producer.close()));

@@ -5,12 +5,15 @@ import { isReadable } from "../source/readers.js";
 import type { Broker } from "./broker.js";
 import { checkChannel } from "./checks.js";
 
-/** `publish` for a type that is not known yet: what the events are is seen at run time. */
+/** `publish` for events of unknown type, which it checks at run time. */
 interface Publisher {
   publish(channel: string, event: unknown): Promise<string>;
 }
 
-/** `publishAll` of every broker: one event after the other, each when the one before is stored, then the end. */
+/**
+ * Implements `publishAll` for every broker: publishes each event once the previous one is stored, then ends the
+ * channel.
+ */
 export async function publishAll<E extends ServerSentEvent>(
   broker: Broker<E>,
   channel: string,

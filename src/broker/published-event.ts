@@ -6,8 +6,8 @@ import { nothingToSend } from "../format/refusal.js";
 import type { PublishedEvent } from "./broker.js";
 
 /**
- * What a broker keeps of an event: its fields as flat strings, each absent where the event has none.
- * `data` is `text` where it was a string and `json` where it was anything else.
+ * What a broker keeps of an event: its fields as flat strings. A field that the event does not have is absent. `data`
+ * is `text` if it was a string or a bigint, and `json` if it was anything else.
  */
 export interface EventParts {
   readonly comment?: string;
@@ -20,7 +20,7 @@ export interface EventParts {
 /**
  * Checks and serializes an event, once for all its subscribers.
  *
- * @throws {EventStreamError} the codes of `encodeEvent`, and `ERR_INVALID_FIELD` for an event that brings its own `id`
+ * @throws {EventStreamError} the codes of `encodeEvent`, and `ERR_INVALID_FIELD` for an event with an `id` of its own
  */
 export function encodeForPublishing(item: unknown): EventParts {
   if (typeof item !== "object" || item === null || Array.isArray(item)) {
@@ -48,19 +48,19 @@ export function encodeForPublishing(item: unknown): EventParts {
 
 function dataPart(data: unknown): EventParts {
   if (typeof data === "string") return { text: data };
-  // Sent as its digits, which are more than a number that was read from JSON could hold.
+  // Kept as text, because a number that is parsed from JSON could not hold all its digits.
   if (typeof data === "bigint") return { text: String(data) };
   return { json: serialized(data, JSON.stringify) };
 }
 
 /**
- * The event that subscribers get: `parts` under the broker's `id`, with its frame, nothing serialized again.
+ * Makes the event that subscribers get, and its frame, from `parts` and the broker's `id`. Nothing is serialized again.
  *
- * @throws {EventStreamError} where the parts are none that `encodeForPublishing` makes
+ * @throws {EventStreamError} if `encodeForPublishing` could not have made these parts
  */
 export function publishedEvent(id: string, { comment, event, text, json, retry }: EventParts): PublishedEvent {
   const milliseconds = retry === undefined ? undefined : Number(retry);
-  // JSON has no line breaks: as data it is one line, and nothing is left to serialize.
+  // Serialized JSON has no line breaks, so as a string it becomes one line of data.
   const frame = encode({ comment, id, event, data: json ?? text, retry: milliseconds }, "\n", JSON.stringify);
   return new StoredEvent(
     frame,
@@ -72,20 +72,20 @@ export function publishedEvent(id: string, { comment, event, text, json, retry }
   );
 }
 
-/** The same event under another id. Only the line of its id is written anew. */
+/** Makes the same event with another id. Only the id's line of the frame is written anew. */
 export function withId(published: PublishedEvent, id: string): PublishedEvent {
   return StoredEvent.withId(published as StoredEvent, id);
 }
 
-/** JSON text until somebody looks; from then on only what it says. */
+/** The JSON text of `data` until it is first read; from then on, only the parsed value. */
 interface LazyData {
   json: string | undefined;
   value: unknown;
 }
 
 /**
- * `data` is an accessor of the object's own: `{ ...event }` copies it, and a subscriber that never looks pays for no
- * parsing.
+ * Defines `data` as an own property with a getter: `{ ...event }` copies its value, and a subscriber that never reads
+ * it does not pay for parsing.
  */
 const dataAccessor: PropertyDescriptor = {
   enumerable: true,
@@ -137,7 +137,7 @@ class StoredEvent extends EncodedEvent {
     const { comment, event, retry } = stored;
     const frame = frameOf(stored) as string;
     const line = `id: ${stored.id}\n`;
-    // Only comment lines come before it, and each of those begins with a colon.
+    // Only comment lines come before the line of the id, and each of those begins with a colon.
     const at = comment === undefined ? 0 : frame.indexOf(`\n${line}`) + 1;
     const data = stored.#lazyData ?? (stored.data as string | undefined);
     return new StoredEvent(
@@ -151,7 +151,7 @@ class StoredEvent extends EncodedEvent {
   }
 }
 
-/** Without recursion: what `JSON.stringify` could nest can be frozen. */
+/** Not recursive, so that it can freeze whatever `JSON.stringify` could serialize, however deeply nested. */
 function parseFrozen(json: string): unknown {
   const root: unknown = JSON.parse(json);
   const found = [root];

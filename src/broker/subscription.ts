@@ -4,9 +4,9 @@ import type { PublishedEvent } from "./broker.js";
 import { type SubscribeSettings, gapEvent } from "./checks.js";
 
 /**
- * The place of one subscription in one channel. Each broker has its own; `Entry` is what its log holds.
+ * The place of one subscription in one channel. Each broker has its own class; `Entry` is what its log holds.
  *
- * A cursor may take hold of things (a tail, a connection) when it is first peeked at, never before: a subscription that
+ * A cursor may take hold of resources (a tail, a connection) at the first `peek`, never before: a subscription that
  * nobody reads must not keep anything alive.
  */
 export interface Cursor<Entry extends object> {
@@ -14,14 +14,14 @@ export interface Cursor<Entry extends object> {
    * Looks at what comes next in the channel. Called again and again, so it must be cheap; it moves the cursor only
    * past what the subscriber need not see (events that are missing, the mark of the end).
    *
-   * - an entry: the next event. The same one again until `take`.
-   * - `"gap"`: events are missing here. Once for each loss; the next call looks behind it.
+   * - an entry: the next event. It is returned again until `take`.
+   * - `"gap"`: events are missing here. It is returned once for each loss; the next call looks past the loss.
    * - `"loading"`: there may be an entry, but it is not in this process yet. Later entries of other channels wait for
    *   it.
    * - `undefined`: there is no entry yet.
    * - `"end"`: the channel has ended, and nothing is left in it. Final.
    *
-   * @throws what ends the subscription
+   * @throws the error that ends the subscription
    */
   peek(): Entry | "gap" | "loading" | "end" | undefined;
 
@@ -29,27 +29,27 @@ export interface Cursor<Entry extends object> {
   take(entry: Entry): void;
 
   /**
-   * Calls `waiter.wake()` once when `peek` may return something else, and when the broker closes. Called after every
-   * round of `peek` that found nothing, on cursors that still wait from last time too: it must not add up.
-   * No harm in a wake too many.
+   * Calls `waiter.wake()` once, when `peek` may return something else or the broker closes. It is called after every
+   * round of `peek` that found nothing, even if the same waiter still waits from an earlier call, so waits must not
+   * pile up. A superfluous wake does no harm.
    */
   wait(waiter: Waiter): void;
 
-  /** Frees what the cursor holds; `waiter` waits no more. The last call, made once. */
+  /** Frees what the cursor holds, and drops `waiter`. This is the last call, and it is made once. */
   release(waiter: Waiter): void;
 }
 
-/** What subscriptions need of their broker: one object for all of them. */
+/** What subscriptions need from their broker. All of them share one such object. */
 export interface SubscriptionHost<Entry extends object, Place extends Cursor<Entry>> {
   /** Whether the broker has been closed, and with it every subscription. */
   readonly isClosed: boolean;
 
-  /** Negative where `a` is older than `b`, an entry of another channel: the older one is delivered first. */
+  /** Negative if `a` is older than `b`, an entry of another channel. The older one is delivered first. */
   compare(a: Entry, b: Entry): number;
 
   /**
-   * The event of the entry that has just been taken. Its id names a place in every channel of the subscription, also
-   * in those that have ended; `cursors` are all of them, in the order in which the subscription got them.
+   * The event of the entry that has just been taken. Its id names a place in every channel of the subscription, even in
+   * those that have ended; `cursors` has the cursor of each, in the order in which the subscription got them.
    */
   eventOf(entry: Entry, cursors: readonly Place[]): PublishedEvent;
 }
@@ -70,7 +70,7 @@ type Result = IteratorResult<PublishedEvent, undefined>;
  *
  *     new --first read--> open --all channels ended, signal, return(), close(), error--> over
  *
- * It listens to its signal from the first read on: one that is dropped before that is garbage.
+ * It listens to its signal only from the first read on, so a subscription that is dropped before that can be collected.
  */
 export class Subscription<Entry extends object, Place extends Cursor<Entry>> extends Feed<PublishedEvent> {
   readonly #host: SubscriptionHost<Entry, Place>;
@@ -133,7 +133,7 @@ export class Subscription<Entry extends object, Place extends Cursor<Entry>> ext
   #readGap(): Result | undefined {
     this.#isMissing = false;
     const gap = gapEvent(this.#onGap, this.#lastEventId);
-    // onGap may have published or ended something: looks again.
+    // `onGap` may have published or ended something, so read again.
     return gap === undefined ? this.read() : { done: false, value: gap as PublishedEvent };
   }
 

@@ -148,9 +148,8 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
    * its `signal` the subscription does not end with the stream by itself.
    *
    * @returns once the subscription has its position: every event that is published after that is delivered. The
-   *   iterable
-   *   can be iterated once. If nothing is left and nothing can come (an ended channel, read to its end), it is empty at
-   *   once, so that `eventSource` answers 204.
+   *   iterable can be iterated once. If nothing is left and nothing can come (an ended channel, read to its end), it is
+   *   empty at once, so that `eventSource` answers 204.
    * @throws {EventStreamError} (as a rejection) `ERR_INVALID_CHANNEL`, `ERR_INVALID_OPTION`, `ERR_BROKER_CLOSED`,
    *   `ERR_BROKER_UNAVAILABLE`
    */

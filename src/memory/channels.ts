@@ -6,15 +6,17 @@ import { Subscription, type SubscriptionHost } from "../broker/subscription.js";
 import { LogCursor, type Logs, nowhere } from "./cursor.js";
 import { type Entry, Log } from "./log.js";
 
-/** The most milliseconds that an idle channel outlives its events; if `maxAge` is shorter, that is the limit. */
+/**
+ * The longest time in milliseconds that an idle channel outlives its events; `maxAge` is the limit if it is shorter.
+ */
 const longestGrace = 60_000;
 
 /**
  * The logs of a broker, and the one sequence that runs through them all: an event's number says what
- * came before it in every channel, so one id is a place in any set of channels.
+ * came before it in every channel, so one id marks a place in any set of channels.
  *
- * A log that nobody waits for is forgotten when its events have aged out. One number remains for all forgotten logs: no
- * place before it is taken for current in a channel that begins anew.
+ * A log that nobody waits for is forgotten when its events have aged out. One number, `forgottenUpTo`, is kept for all
+ * forgotten logs together: in a channel that begins anew, every place before that number leads to a gap.
  */
 export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
   /** The number of the last event, 0 before the first. */
@@ -24,7 +26,7 @@ export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
   isClosed = false;
 
   readonly #history: History;
-  /** In every id, so that one from before a restart is not taken for one of this run. */
+  /** Part of every id, so that an id from before a restart is not mistaken for one of this run. */
   readonly #prefix = `${randomBytes(6).toString("hex")}-`;
   readonly #logs = new Map<string, Log>();
   #timer: NodeJS.Timeout | undefined;
@@ -48,12 +50,12 @@ export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
     return a.sequence - b.sequence;
   }
 
-  /** One number is a place in all channels. */
+  /** The event as it is: the number in its id is a place in all channels. */
   eventOf({ event }: Entry): PublishedEvent {
     return event;
   }
 
-  /** The log of `channel` for a subscription, which releases it. */
+  /** The log of `channel` for a subscription, which must release it. */
   acquire(channel: string): Log {
     const log = this.open(channel);
     log.subscriptions += 1;
@@ -77,13 +79,13 @@ export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
     if (this.#logs.size === 0) this.#releaseTimer();
   }
 
-  /** The log of `channel`, begun if there is none. */
+  /** The log of `channel`, which is made if there is none. */
   open(channel: string): Log {
     let log = this.#logs.get(channel);
     if (log === undefined) {
       log = new Log(this.#history, this.forgottenUpTo);
       this.#logs.set(channel, log);
-      // The second sweep that finds a log idle forgets it.
+      // The second sweep in a row that finds a log idle forgets it.
       this.#timer ??= setInterval(this.#sweep, Math.max(10, Math.min(this.#history.maxAge, longestGrace) / 2)).unref();
     }
     return log;
@@ -108,8 +110,8 @@ export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
   }
 
   /**
-   * The number of the event with this `id`, if it is of one of these channels. An evicted event counts too: its own
-   * channel then misses events, but those that the other channels hold from before it must not come twice.
+   * The number of the event with this `id`, if it belongs to one of these channels. An evicted event counts too. Its
+   * own channel may then have a gap, but the older events that the other channels still hold must not come twice.
    */
   #find(id: string, channels: readonly string[]): number | undefined {
     const digits = id.startsWith(this.#prefix) ? id.slice(this.#prefix.length) : "";
@@ -129,7 +131,7 @@ export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
     const now = performance.now();
     for (const [channel, log] of this.#logs) {
       const isIdle = log.isIdle(now);
-      // Not at once: clients that drop now and come back find their place, however long the channel has been quiet.
+      // Not at once: a client that drops out now and comes back still finds its place, even in a long quiet channel.
       if (isIdle && log.wasIdle) this.#forget(channel, log);
       log.wasIdle = isIdle;
     }

@@ -2,19 +2,19 @@ import type { Cursor } from "../broker/subscription.js";
 import type { Waiter } from "../source/feed.js";
 import type { Entry, Log } from "./log.js";
 
-/** The cursor for an unknown last event ID: before every event, so that there is always a gap. */
+/** The place of an unknown last event ID: before every event, so that there is always a gap. */
 export const nowhere = -1;
 
 /** Where cursors get their logs. */
 export interface Logs {
   /** The number of the newest event, whatever its channel. */
   readonly sequence: number;
-  /** The log of `channel`, kept until it is released. */
+  /** The log of `channel`, which the cursor must release. It may be forgotten earlier. */
   acquire(channel: string): Log;
   release(channel: string, log: Log): void;
 }
 
-/** A place in the log of one channel: the number of the last event that the subscription need not get any more. */
+/** A place in the log of one channel: the subscription needs only events with a number after `#after`. */
 export class LogCursor implements Cursor<Entry> {
   readonly #logs: Logs;
   readonly #channel: string;
@@ -29,7 +29,8 @@ export class LogCursor implements Cursor<Entry> {
   }
 
   peek(): Entry | "gap" | "end" | undefined {
-    // A log that has ended is read to its end, even if the broker has forgotten it by now.
+    // If the broker has forgotten the log, later events go to another one. A log that has ended is still read to its
+    // end.
     if (this.#log.isForgotten && !this.#log.isEnded) this.#log = this.#logs.acquire(this.#channel);
     const log = this.#log;
     if (log.last > this.#after) {

@@ -3,7 +3,7 @@ import type { Waiter } from "../source/feed.js";
 import type { History } from "../broker/checks.js";
 import type { PublishedEvent } from "../broker/broker.js";
 
-/** An event in its place: `at` is when it came, in milliseconds of `performance.now()`. */
+/** An event and its place in the log. `at` is when it was published, in milliseconds of `performance.now()`. */
 export interface Entry {
   readonly sequence: number;
   readonly at: number;
@@ -29,9 +29,9 @@ export class Log {
   claim: Claim | undefined;
   /** How many subscriptions there are to the channel. One that is dropped without being ended counts for ever. */
   subscriptions = 0;
-  /** When its newest event came, or its end: from then on its age counts. */
+  /** When its newest event or its end came. Its age is counted from then. */
   touched: number = performance.now();
-  /** Whether the last sweep found it idle: the next one forgets it if nobody has come in between. */
+  /** Whether the last sweep found it idle. The next one forgets it, unless it has been used in between. */
   wasIdle = false;
 
   #waiting = new Set<Waiter>();
@@ -47,14 +47,14 @@ export class Log {
   /** The sequence of the last entry that was evicted. */
   #evictedUpTo: number | undefined;
 
-  /** @param forgottenUpTo up to where an earlier log of this channel may have held entries */
+  /** @param forgottenUpTo the sequence up to which an earlier log of this channel may have held entries */
   constructor(history: History, forgottenUpTo: number) {
     this.#history = history;
     this.#forgottenUpTo = forgottenUpTo;
     this.last = forgottenUpTo;
   }
 
-  /** Whether a subscription waits for its next event, or a producer brings it. */
+  /** Whether a subscription waits for the next event, or a producer is at work. */
   get isInUse(): boolean {
     return this.#waiting.size > 0 || this.claim?.state === "live";
   }
@@ -67,7 +67,7 @@ export class Log {
     this.#waiting.delete(waiter);
   }
 
-  /** Each waiter is called once: those that read to the end again wait again. */
+  /** Calls each waiter once. One that has read to the end again must call `wait` again. */
   wake(): void {
     if (this.#waiting.size === 0) return;
     const waiting = this.#waiting;
@@ -86,7 +86,7 @@ export class Log {
   }
 
   /**
-   * Trims after the woken subscriptions have read, those too that wait for their turn; until then, up to twice
+   * Trims after the woken subscriptions have read, including those that wait for their turn. Until then, up to twice
    * `maxEvents` are held.
    */
   #trimSoon(): void {
@@ -118,10 +118,10 @@ export class Log {
 
   #evict(): void {
     this.#evictedUpTo = (this.#entries[this.#first] as Entry).sequence;
-    // Freed now, not when the array is cut: else twice as many would be held.
+    // Freed now, not when the array is cut: otherwise up to twice as many entries would be held.
     this.#entries[this.#first] = undefined;
     this.#first += 1;
-    // Cut when half of it is empty: each entry is moved about once in its life.
+    // Cut when half of the array is empty, so that each entry is moved about once in its life.
     if (this.#first * 2 > this.#entries.length) {
       this.#entries = this.#entries.slice(this.#first);
       this.#first = 0;
@@ -129,8 +129,8 @@ export class Log {
   }
 
   /**
-   * Where `from: "start"` begins: before what is held. If the channel has had a producer, before its first event ever:
-   * an answer without its beginning starts with a gap.
+   * Where `from: "start"` begins: before what is held. If the channel has had a producer, it begins before the first
+   * event ever, so that an answer whose beginning is lost starts with a gap.
    */
   get start(): number {
     return this.claim === undefined ? this.lostUpTo : this.#forgottenUpTo;
@@ -147,7 +147,7 @@ export class Log {
     return this.#entries[this.#indexAfter(sequence)];
   }
 
-  /** Whether there has never been anything in it: forgetting it loses nothing. */
+  /** Whether it has never held anything, so that forgetting it loses nothing. */
   get isBlank(): boolean {
     return !this.isEnded && this.claim === undefined && this.last === this.#forgottenUpTo;
   }
@@ -160,7 +160,7 @@ export class Log {
     return !hasEntries && !hasMark && !this.isInUse;
   }
 
-  /** Whether `sequence` is a place in this log: an entry that is held, or may have been. */
+  /** Whether `sequence` is, or may have been, the number of an entry of this log. */
   knows(sequence: number): boolean {
     const { lostUpTo } = this;
     return (

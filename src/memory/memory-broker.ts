@@ -24,15 +24,15 @@ import type { ServerSentEvent } from "../format/event.js";
 import { Channels } from "./channels.js";
 import { ChannelClaims } from "./claims.js";
 
-/** How a `memoryBroker` is made. */
+/** The options of `memoryBroker`. */
 export interface MemoryBrokerOptions {
   /** How much of each channel is kept for clients that come back. */
   readonly history?: HistoryOptions | undefined;
 }
 
 /**
- * A broker for one process: its channels live in memory and go with it. A client that comes back
- * after a restart gets a `gap`, and what was published since.
+ * A broker for one process: its channels live in memory and are lost when the process ends. A client that comes back
+ * after a restart gets a `gap`, then what has been published since.
  *
  * @throws {EventStreamError} `ERR_INVALID_OPTION`
  * @example const broker = memoryBroker<Message>({ history: { maxEvents: 200 } });
@@ -96,7 +96,7 @@ class MemoryBroker<E extends ServerSentEvent> implements Broker<E> {
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    // Also lets those that wait have what has just been published.
+    // Waiting also lets subscriptions read what has just been published.
     await this.#producers.close();
     this.#logs.close();
   }

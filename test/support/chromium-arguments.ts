@@ -1,4 +1,4 @@
-/** What Chromium needs to run alone, on a machine without a screen or a way out, and to ask nobody for anything. */
+/** Lets Chromium run on a machine without a screen or internet access, and keeps it from making requests of its own. */
 export const chromiumArguments: readonly string[] = [
   "--no-sandbox",
   "--disable-gpu",

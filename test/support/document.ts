@@ -4,20 +4,20 @@ import { fileURLToPath } from "node:url";
 
 export const root: string = fileURLToPath(new URL("../..", import.meta.url));
 
-/** A block of code of a document. The words after its language say how it is checked. */
+/** A code block of a document. The words after its language say how it is checked. */
 export interface Sample {
   readonly section: string;
   readonly language: string;
   /**
-   * `browser`, `cjs`, `whole` and `signatures` are no part of their section's program; one that says `no-run` is compiled,
-   * not run.
+   * Samples marked `browser`, `cjs`, `whole` or `signatures` are not part of their section's program. One marked
+   * `no-run` is compiled, but not run.
    */
   readonly info: string;
   readonly code: string;
   readonly line: number;
 }
 
-/** The samples of a section, joined. One without types is JavaScript, which may be pasted into an .mjs. */
+/** The samples of a section, joined. A program without types is JavaScript, which may be pasted into an .mjs file. */
 export interface Program {
   readonly code: string;
   readonly isTyped: boolean;
@@ -56,7 +56,7 @@ export class Document {
     return this.samples.find((sample) => sample.line === line)?.code ?? "";
   }
 
-  /** The samples that belong together: what a reader has who pasted everything up to the end of each section. */
+  /** The program of each section: what a reader has after pasting the prelude and all samples of that section. */
   get programs(): Map<string, Program> {
     const programs = new Map<string, Program>();
     for (const { code, language, info, section } of this.samples) {
@@ -83,7 +83,7 @@ export class Document {
     return this.text.replaceAll(/^( *)```[^]*?^\1```$/gm, "");
   }
 
-  /** Links to files and headings of the repository that are not there. */
+  /** Links to files and headings of the repository that do not exist. */
   get brokenLinks(): string[] {
     const links = [...this.#prose.matchAll(/\]\((?!https?:)([^)]+)\)/g)].map(([, link = ""]) => link);
     return links.filter((link) => {
@@ -94,7 +94,7 @@ export class Document {
     });
   }
 
-  /** The files of the repository that it leads to. */
+  /** The files of the repository that the document links to. */
   get linkedFiles(): string[] {
     const links = [...this.#prose.matchAll(/\]\((?!https?:)([^)#]+)(?:#.*?)?\)/g)];
     return links.map(([, link = ""]) => join(dirname(this.file), link));

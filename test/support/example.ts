@@ -4,14 +4,14 @@ import { format } from "node:util";
 import { afterAll, vi } from "vitest";
 import { until } from "./stage.js";
 
-/** What an example that runs in this process has printed, line by line. */
+/** An example that runs in this process, with the lines that it has printed. */
 export interface Example {
   /** The address that it printed first. */
   readonly url: string;
   readonly printed: readonly string[];
 }
 
-/** Runs `examples/<name>.ts` on a free port until all tests of the file are over. */
+/** Runs `examples/<name>.ts` on a free port until all tests of the calling file are over. */
 export async function runExample(name: string): Promise<Example> {
   const printed: string[] = [];
   const listen = vi.spyOn(Server.prototype, "listen");

@@ -2,7 +2,7 @@ import { accessSync, constants } from "node:fs";
 import { delimiter, resolve } from "node:path";
 import { describe } from "vitest";
 
-/** Whether the search path has a program of this name, or it is the path of one. */
+/** Whether `program` is the name of a program in the search path, or the path of one. */
 function isInstalled(program: string): boolean {
   const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin"];
   return folders.some((folder) => {
@@ -16,8 +16,8 @@ function isInstalled(program: string): boolean {
 }
 
 /**
- * A `describe` for tests that need programs of the system's. Where one is missing they are left out, with a line that says
- * so; on CI they run all the same, and fail.
+ * A `describe` for tests that need programs installed on the system. If one is missing, the tests are left out, with a
+ * line that says so. On CI they run all the same, and fail.
  */
 export function describeWith(programs: string | readonly string[], name: string, tests: () => void): void {
   const missing = [programs].flat().filter((program) => !isInstalled(program));

@@ -1,7 +1,7 @@
 import { connect, type Socket } from "node:net";
 import { onTestFinished } from "vitest";
 
-/** A client that sees the very bytes, and can stop reading, half-close or reset. */
+/** A client that sees the raw bytes, and can stop reading, half-close or reset the connection. */
 export class RawClient {
   readonly socket: Socket;
   /** Everything that came, head included, as latin1, so that one character is one byte. */
@@ -39,13 +39,13 @@ export class RawClient {
     return this;
   }
 
-  /** From now on keeps no more than the end of what comes: for streams that are too long to look through again and again. */
+  /** From now on keeps only the end of what comes, for streams that are too long to be searched again and again. */
   forget(): this {
     this.#kept = 1_000;
     return this;
   }
 
-  /** Resolves when what was received contains `text`; rejects when the connection ends before. */
+  /** Resolves when what was received contains `text`; rejects if the connection ends before that. */
   until(text: string | RegExp): Promise<string> {
     const isThere = () => (typeof text === "string" ? this.received.includes(text) : text.test(this.received));
     return new Promise((resolve, reject) => {
@@ -60,7 +60,7 @@ export class RawClient {
     });
   }
 
-  /** Resolves with everything when the server has ended or cut the connection. */
+  /** Resolves with everything that was received, once the server has ended or cut the connection. */
   ended(): Promise<string> {
     return new Promise((resolve) => {
       this.#look = () => {
@@ -70,7 +70,7 @@ export class RawClient {
     });
   }
 
-  /** The body with chunked transfer coding taken off; a last chunk that is cut short is left out. */
+  /** The body without its chunked transfer coding. A last chunk that was cut short is left out. */
   get body(): string {
     let rest = this.received.slice(this.received.indexOf("\r\n\r\n") + 4);
     let body = "";
@@ -85,7 +85,10 @@ export class RawClient {
   }
 }
 
-/** Weak, and in a scope of its own: a test may have thousands of clients, one after the other. */
+/**
+ * Holds the socket weakly, and in a scope of its own, so that it can be collected before the test ends: a test may have
+ * thousands of clients, one after the other.
+ */
 function destroy(socket: WeakRef<Socket>): () => void {
   return () => void socket.deref()?.destroy();
 }

@@ -9,7 +9,7 @@ import ts from "typescript";
 import { afterEach, beforeEach, vi } from "vitest";
 import { type Program, root } from "./document.js";
 
-/** What the compiler has to say about programs, by their names. */
+/** The compiler's errors in programs, which are keyed by their names. */
 export function problemsOf(programs: ReadonlyMap<string, Program>): string {
   const files = new Map(
     [...programs].map(([name, { code, isTyped }]) => [
@@ -23,7 +23,7 @@ export function problemsOf(programs: ReadonlyMap<string, Program>): string {
     root,
   );
   Object.assign(options, { noUnusedLocals: false, noUnusedParameters: false, allowJs: true, checkJs: true });
-  // In JavaScript a parameter has no type.
+  // In JavaScript a parameter cannot have a type.
   options.noImplicitAny = false;
   const disk = ts.createCompilerHost(options);
   const host: ts.CompilerHost = {
@@ -43,7 +43,7 @@ export function problemsOf(programs: ReadonlyMap<string, Program>): string {
   return ts.formatDiagnostics(problems, host);
 }
 
-/** Why code is no JavaScript. */
+/** The errors that make `code` invalid JavaScript. */
 export function syntaxErrors(code: string): string[] {
   const { diagnostics = [] } = ts.transpileModule(code, {
     fileName: "sample.js",
@@ -61,8 +61,8 @@ const own: Record<string, object> = {
 };
 
 /**
- * Runs TypeScript or JavaScript; its imports are loaded before, other names that it needs are in `globals`. Resolves with
- * the value of the expression `result`.
+ * Runs TypeScript or JavaScript. Its imports are loaded first; other names that it needs are in `globals`. Resolves
+ * with the value of the expression `result`.
  */
 export async function run(code: string, result: string, globals: Record<string, unknown> = {}): Promise<unknown> {
   const { outputText } = ts.transpileModule(code, {
@@ -89,7 +89,7 @@ export interface Answer {
   readonly text: string;
 }
 
-/** Requests a path and reads until `enough` has come, or the end. */
+/** Requests a path and reads the answer until it contains `enough` or ends. */
 export type Ask = (path: string, init?: RequestInit & { enough?: string }) => Promise<Answer>;
 
 export const json = (body: object): RequestInit => ({
@@ -104,7 +104,7 @@ export interface Stage {
   readonly ask: Ask;
 }
 
-/** Makes a stage of a program whose `app` is an Express application, for the tests of the file that calls this. */
+/** For the tests of the calling file: `start` makes a stage of a program whose `app` is an Express application. */
 export function sampleStage(): {
   readonly start: (program: Program | undefined, globals?: Record<string, unknown>) => Promise<Stage>;
   readonly servers: HttpServer[];
@@ -113,7 +113,7 @@ export function sampleStage(): {
   const listen = Object.getOwnPropertyDescriptor(Server.prototype, "listen")?.value as () => HttpServer;
 
   beforeEach(() => {
-    // Whatever port they ask for, they get a free one.
+    // Whatever port the samples ask for, they get a free one.
     vi.spyOn(Server.prototype, "listen").mockImplementation(function (this: HttpServer, _port, ...rest: unknown[]) {
       servers.push(this);
       return Reflect.apply(listen, this, [0, ...rest.filter((value) => typeof value === "function")]);
@@ -139,7 +139,7 @@ export function sampleStage(): {
   return { start, servers };
 }
 
-/** Asks a server that listens, or is about to. */
+/** Makes a stage of a server that listens or is about to. */
 export async function stageOf(server: HttpServer): Promise<Stage> {
   if (!server.listening) await once(server, "listening");
   const url = `http://localhost:${(server.address() as AddressInfo).port}`;

@@ -5,7 +5,7 @@ import { onTestFinished } from "vitest";
 export interface TestServer {
   readonly server: Server;
   readonly port: number;
-  /** Such as `http://127.0.0.1:41234`, without a slash at the end. */
+  /** For example `http://127.0.0.1:41234`, without a slash at the end. */
   readonly url: string;
 }
 

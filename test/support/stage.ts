@@ -6,11 +6,11 @@ import { afterEach, beforeEach, expect, vi } from "vitest";
 import { watchListeners } from "./listeners.js";
 import { serve } from "./server.js";
 
-// Taken at load: fake timers stop only what the library sees.
+// Captured when the module loads, so that fake timers affect only the library.
 const { setTimeout } = globalThis;
 const now = performance.now.bind(performance);
 
-/** Resolves when `isSo`. The limit is one against hanging. */
+/** Resolves when `isSo` returns true. The time limit only keeps a test from hanging. */
 export async function until(isSo: () => boolean): Promise<void> {
   const start = now();
   while (!isSo()) {
@@ -35,20 +35,20 @@ export function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }
 
-/** Rejects when `signal` aborts, as most functions do that take a signal. */
+/** Rejects when `signal` aborts, like most functions that take a signal. */
 export function failOnAbort(signal: AbortSignal): Promise<never> {
   return new Promise((_resolve, reject) => {
     signal.addEventListener("abort", () => reject(new Error("aborted")), { once: true });
   });
 }
 
-/** A source that says hello and then waits for its end. */
+/** A source that yields "hello" and then waits until its signal aborts. */
 export async function* endless(_req: unknown, { signal }: { signal: AbortSignal }): AsyncGenerator<string> {
   yield "hello";
   await aborted(signal);
 }
 
-/** Fails each test of the file in which Node warned, of too many listeners for example. */
+/** Fails each test of the calling file in which Node emits a warning, such as one about too many listeners. */
 export function failOnWarnings(): void {
   const warnings: Error[] = [];
   const warned = (warning: Error): void => void warnings.push(warning);
@@ -61,7 +61,7 @@ export function failOnWarnings(): void {
   });
 }
 
-/** Fakes the timers that the library uses; what is left running at the end is `vi.getTimerCount()`. */
+/** Fakes the timers that the library uses; `vi.getTimerCount()` tells how many of them are left at the end. */
 export function fakeTimers(): void {
   beforeEach(
     () =>
@@ -73,24 +73,24 @@ export function fakeTimers(): void {
 type Iterables = AsyncIterable<unknown> | (Iterable<unknown> & object);
 type Source = (req: Request, stream: EventStream) => Iterables | null | Promise<Iterables | null>;
 
-/** One route, `/`, and all that its streams leave behind. */
+/** A server with one route, `/`, and a record of everything that its streams leave behind. */
 export class Stage {
   port = 0;
   url = "";
   readonly server: Server;
   readonly app: express.Express = express();
-  /** What the source function was given, one for each call. */
+  /** The stream that the source function was given in each call. */
   readonly streams: EventStream[] = [];
   readonly summaries: StreamSummary[] = [];
   /** What `next` was called with. */
   readonly passedOn: unknown[] = [];
   readonly sockets = new Set<Socket>();
-  /** Calls of an iterator's `return()`. */
+  /** How often an iterator's `return()` was called. */
   returns = 0;
-  /** Requests that reached the handler, and those whose handler's promise has resolved. */
+  /** How many requests have reached the handler, and for how many of them the handler's promise has resolved. */
   begun = 0;
   over = 0;
-  /** Those of a middleware, such as "ServerResponse drain". */
+  /** Listeners that a middleware adds, such as "ServerResponse drain". They do not count as leaked. */
   foreignListeners: readonly string[] = [];
   readonly #listeners: (() => string[])[] = [];
 
@@ -114,7 +114,7 @@ export class Stage {
     };
     const onClose = (summary: StreamSummary): void => {
       this.summaries.push(summary);
-      // What it returns is looked at, too.
+      // Pass on what the hook returns, because the library looks at that, too.
       return options.onClose?.(summary);
     };
     const handler = eventSource(open, { ...options, onClose });
@@ -143,7 +143,7 @@ export class Stage {
     return this.#listeners.flatMap((look) => look()).filter((name) => !this.foreignListeners.includes(name));
   }
 
-  /** Expects that the one stream has ended for `reason`, and that nothing of it is left. */
+  /** Waits for the end of the only stream, and expects that it ended for `reason` and that nothing of it is left. */
   async hasEnded(reason: StreamSummary["reason"], { returns = 1 } = {}): Promise<StreamSummary> {
     await until(() => this.over === 1);
     expect(this.summaries.map((summary) => summary.reason)).toEqual([reason]);
@@ -154,7 +154,7 @@ export class Stage {
   }
 
   async leavesNothing(): Promise<void> {
-    // What Node itself waits with (`destroySoon` for a last write) needs its time.
+    // Node's own waiting takes a while, such as that of `destroySoon` for a last write.
     await until(() => this.leakedListeners.length === 0 || this.sockets.size === 0);
     expect(this.leakedListeners).toEqual([]);
     if (vi.isFakeTimers()) expect(vi.getTimerCount()).toBe(0);

@@ -4,8 +4,8 @@ import { fuzzed } from "./fuzzed.js";
 import { watchResources } from "./resources.js";
 
 /*
- * The same programs each time, a few seconds of them; `.ci/run` has more. What failed is replayed, and made smaller, with
- * `npm run fuzz -- --seed 123 --only streams`.
+ * The same programs each time, for a few seconds; `.ci/run` runs more. `npm run fuzz -- --seed 123 --only streams`
+ * replays a failed program, and shrinks it.
  */
 const runs: Readonly<Record<string, number>> = { streams: 150, memory: 500 };
 

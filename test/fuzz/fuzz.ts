@@ -1,13 +1,13 @@
 import fc from "fast-check";
 
-/** A kind of programs, and what runs one and rejects where it does not behave. */
+/** A kind of random program. `check` runs one, and rejects if the library does not behave as it should. */
 export interface Fuzzed<Program> {
   readonly name: string;
   readonly program: fc.Arbitrary<Program>;
   readonly check: (program: Program) => Promise<void>;
-  /** How many programs run beside each other. */
+  /** How many programs run at the same time. */
   readonly abreast: number;
-  /** What all programs share. */
+  /** Set up and tear down what all programs share. */
   readonly start?: () => Promise<void>;
   readonly stop?: () => Promise<void>;
 }
@@ -20,15 +20,15 @@ export interface Failure {
 export interface FuzzOptions {
   readonly seed: number;
   readonly runs: number;
-  /** Milliseconds for which a failing program is made smaller. */
+  /** Milliseconds for which a failing program is shrunk. */
   readonly shrinkFor: number;
-  /** Hears of each failure at once. */
+  /** Called for each failure at once. */
   readonly failed?: (failure: Failure) => void;
-  /** Stops after so many failures. */
+  /** After how many failures to stop. */
   readonly enough?: number;
 }
 
-/** Runs the programs of `runs` seeds from `seed` on, each of which is replayed by its own seed. */
+/** Runs one program for each of `runs` seeds, from `seed` on. Its seed alone replays a program. */
 export async function fuzz<Program>(fuzzed: Fuzzed<Program>, options: FuzzOptions): Promise<Failure[]> {
   const { seed, runs, shrinkFor, failed, enough = Infinity } = options;
   const failures: Failure[] = [];
@@ -53,7 +53,7 @@ async function runOne<Program>(
   let isShrinking = false;
   const started = performance.now();
   const property = fc.asyncProperty(program, async (drawn) => {
-    // What takes too long to make smaller passes for good.
+    // When the time for shrinking is over, every smaller program passes, which ends the shrinking.
     if (isShrinking && performance.now() - started > shrinkFor) return;
     try {
       await check(drawn);

@@ -1,9 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** How long what has ended may take to be gone, in milliseconds. */
+/** How long the resources of something that has ended may take to go away, in milliseconds. */
 const patience = 5_000;
 
-/** A call tells, as soon as nothing is left over or its patience is over, which timers, sockets and the like there are that were not there before. */
+/**
+ * Returns a function that tells which kinds of resources (timers, sockets and so on) have grown in number since. It
+ * resolves as soon as nothing is left over, or when its patience ends.
+ */
 export function watchResources(): () => Promise<string[]> {
   const before = count();
   const left = (): string[] => [...count()].filter(([name, n]) => n > (before.get(name) ?? 0)).map(([name]) => name);
@@ -20,7 +23,7 @@ function count(): Map<string, number> {
   return counts;
 }
 
-/** From now on a timer that would let the process end counts like any other: Node does not tell of those. */
+/** Makes a timer's `unref` do nothing from now on, because Node does not list unreferenced timers. */
 export function countAllTimers(): void {
   const timer = setTimeout(() => {}, 0);
   clearTimeout(timer);

@@ -6,7 +6,7 @@ import { countAllTimers, watchResources } from "./resources.js";
 /*
  * npm run fuzz                                     random programs, one minute of each kind
  * npm run fuzz -- --minutes 60 --only streams
- * npm run fuzz -- --seed 123 --only streams        one program once more, made smaller
+ * npm run fuzz -- --seed 123 --only streams        one program once more, shrunk
  * npm run fuzz -- --seed 123 --runs 1000           the programs from 123 on
  */
 const { values } = parseArgs({
@@ -46,7 +46,7 @@ async function run<Program>(kind: Fuzzed<Program>): Promise<Failure[]> {
     });
     failures.push(...found);
     ran += runs;
-    // A failing program that is made smaller fails again and again.
+    // Each problem once: a failing program that is shrunk fails again and again.
     for (const problem of new Set(unhandled.splice(0))) {
       console.log(`\n${kind.name}, seeds ${first + ran - runs} to ${first + ran - 1}: ${problem}`);
       failures.push({ seed: first + ran - runs, message: problem });

@@ -4,16 +4,16 @@ import { Client, type Payload } from "./client.js";
 import { Model } from "./model.js";
 import type { BrokerProgram, Step } from "./program.js";
 
-/** A broker that can be held against the model. */
+/** A kind of broker that can be checked against the model. */
 export interface Subject {
   /** A broker with an empty store of its own. */
   open(history: HistoryOptions): Promise<Broker> | Broker;
   now(): number;
   /** Lets the store get older. */
   pass(milliseconds: number): Promise<void>;
-  /** Cuts the connections to the store, or kills it, and lets it come back. */
+  /** `cut` cuts the connections to the store, `kill` kills the store; both let it come back. */
   readonly faults?: { readonly cut: () => Promise<void>; readonly kill: () => Promise<void> };
-  /** How many more than `maxEvents` it may hold, for a while at least. */
+  /** How many events more than `maxEvents` a channel may hold, at least for a while. */
   readonly surplus: number;
   /** Milliseconds within which everything must have arrived. */
   readonly patience: number;
@@ -85,7 +85,7 @@ class Run {
     }
   }
 
-  /** All at once, as an application does that does not wait. */
+  /** Publishes all at once, like an application that does not wait. */
   async #publish(channel: string, count: number): Promise<void> {
     if (this.#model.ended.has(channel)) return this.#publishAfterEnd(channel);
     const all = Array.from({ length: count }, async () => {
@@ -115,7 +115,7 @@ class Run {
   }
 
   async #end(channel: string): Promise<void> {
-    // One that was forgotten may begin again.
+    // With `maxAge`, an ended channel may be forgotten and begin again, which the model does not know.
     if (this.#program.maxAge !== undefined) return;
     for (;;) {
       this.#model.ended.add(channel);
@@ -123,7 +123,7 @@ class Run {
     }
   }
 
-  /** Where the store may fail, a failure is an answer. */
+  /** If the store may fail, lets `ERR_BROKER_UNAVAILABLE` pass as `undefined`. */
   async #tolerate<T>(promise: Promise<T>): Promise<T | undefined> {
     try {
       return await promise;
@@ -134,7 +134,7 @@ class Run {
     }
   }
 
-  /** Every client that is there gets the rest. */
+  /** Checks that every connected client gets all remaining events. */
   async #drain(): Promise<void> {
     for (const channel of new Set(this.#program.clients.flatMap(({ channels }) => channels)))
       if (!this.#model.ended.has(channel)) await this.#publishSurely(channel);

@@ -2,13 +2,13 @@ import type { Broker, PublishedEvent } from "express-event-source";
 import { Expectation, type Model, placeAt, type Places } from "./model.js";
 import type { Step } from "./program.js";
 
-/** What an event of the fuzzer carries. */
+/** The data of each published event. */
 export interface Payload {
   readonly channel: string;
   readonly index: number;
 }
 
-/** A client that reads as much as it is allowed, leaves, and comes back with an id. */
+/** A client that reads as many events as it is allowed, leaves, and comes back with an id. */
 export class Client {
   readonly #broker: Broker;
   readonly #model: Model;
@@ -22,7 +22,7 @@ export class Client {
   #isReading = false;
   expectation: Expectation | undefined;
   hasEnded = false;
-  /** What was wrong. */
+  /** The first thing that was wrong. */
   problem: Error | undefined;
 
   constructor(
@@ -40,7 +40,7 @@ export class Client {
     return this.#iterator !== undefined;
   }
 
-  /** @throws what `subscribe` rejects with */
+  /** @throws the error that `subscribe` rejects with */
   async connect({ id, which }: Extract<Step, { do: "connect" }>, foreignId: string | undefined): Promise<void> {
     if (this.isConnected) return;
     const known =
@@ -49,7 +49,7 @@ export class Client {
         : id === "earlier"
           ? this.#seen[which % Math.max(1, this.#seen.length)]
           : undefined;
-    // The id of another channel's event may be a place in several together.
+    // With several channels, the id of another channel's event may be a valid place, so it is used only with one.
     const strange =
       id === "made up" ? `no-id-${which}` : id === "foreign" && this.channels.length === 1 ? foreignId : undefined;
     const lastEventId = known?.id ?? strange;
@@ -87,7 +87,7 @@ export class Client {
       for (let iterator = this.#iterator; iterator !== undefined && this.#allowed > 0; iterator = this.#iterator) {
         this.#allowed -= 1;
         const result = await iterator.next();
-        // What was on its way when it left.
+        // This result was on its way when the client left.
         if (iterator !== this.#iterator) continue;
         if (result.done === true) {
           this.hasEnded = true;

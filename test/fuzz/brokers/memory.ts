@@ -3,7 +3,7 @@ import type { Fuzzed } from "../fuzz.js";
 import { checkBroker, type Subject } from "./check.js";
 import { type BrokerProgram, brokerProgram } from "./program.js";
 
-/** Time that passes when it is told to, for all who ask the global clock. */
+/** Time that passes only when it is told to, for all code that uses the global clock. */
 class VirtualTime {
   #now = 0;
   readonly #intervals = new Map<object, { due: number; readonly every: number; readonly call: () => void }>();
@@ -45,7 +45,7 @@ async function inVirtualTime(work: (time: VirtualTime) => Promise<void>): Promis
     await work(time);
   } finally {
     Object.assign(globalThis, { setInterval, clearInterval });
-    // The prototype's is there again.
+    // This uncovers the prototype's `now` again.
     Reflect.deleteProperty(performance, "now");
   }
 }
@@ -62,7 +62,7 @@ export const memory: Fuzzed<BrokerProgram> = {
         open: (history) => memoryBroker({ history }),
         now: time.now,
         pass: async (milliseconds) => time.pass(milliseconds),
-        // While woken subscribers still have to read, twice as many.
+        // Until woken subscribers have read, a channel may hold twice as many.
         surplus: program.maxEvents,
         patience: 1_000,
       };

@@ -1,7 +1,7 @@
 /** An event of a channel, as far as the model knows it. */
 interface Published {
   readonly at: number;
-  /** Whether the broker said that it is stored; one that it refused may have been stored all the same. */
+  /** Whether the broker said that it is stored. If `publish` rejected, it may have been stored all the same. */
   isStored: boolean;
 }
 
@@ -14,11 +14,11 @@ export class Model {
     readonly maxEvents: number,
     readonly maxAge: number,
     readonly now: () => number,
-    /** How many more than `maxEvents` the store may hold, for a while at least. */
+    /** How many events more than `maxEvents` a channel may hold, at least for a while. */
     readonly surplus: number,
   ) {}
 
-  /** Notes an event that is about to be published; its index is what it carries. */
+  /** Notes an event that is about to be published, and returns the index that it must carry. */
   publish(channel: string): { index: number; stored: () => void } {
     const events = this.#of(channel);
     const event: Published = { at: this.now(), isStored: false };
@@ -34,14 +34,14 @@ export class Model {
     return this.#of(channel)[index]?.isStored === true;
   }
 
-  /** From where on events may still come that the broker has refused. */
+  /** The index of the first of the newest events that are not known to be stored, but may still come. */
   firstUnsure(channel: string): number {
     let index = this.count(channel);
     while (index > 0 && !this.isStored(channel, index - 1)) index -= 1;
     return index;
   }
 
-  /** Whether the history of the channel may have let go of this event by now. */
+  /** Whether this event may have been evicted from the channel's history by now. */
   mayHaveLeft(channel: string, index: number): boolean {
     const events = this.#of(channel);
     const { at } = events[index] as Published;
@@ -64,22 +64,22 @@ export class Model {
 
 /** What a subscription may get next from one channel. */
 export interface Place {
-  /** Between these indexes its next event lies, if nothing is lost. */
+  /** If nothing is lost, the index of its next event lies between these two. */
   readonly least: number;
   readonly most: number;
-  /** It has been told that events before this index may be missing, and surely that those before the other one are. */
+  /** How far its gaps may have told it of missing events, and how far they certainly have: up to these indexes. */
   readonly toldUpTo: number;
   readonly surelyToldUpTo: number;
 }
 
-/** Nothing before `least` is missed, and from there nothing has been told. */
+/** The place of a subscription that misses nothing before `least`, and has been told of no loss after that. */
 export function placeAt(least: number, most: number): Place {
   return { least, most, toldUpTo: least, surelyToldUpTo: least };
 }
 
 export type Places = ReadonlyMap<string, Place>;
 
-/** Holds what one subscription gets against the model, and throws where it is wrong. */
+/** Checks what one subscription gets against the model, and throws if it is wrong. */
 export class Expectation {
   #places: Map<string, Place>;
   #isFirst = true;
@@ -99,7 +99,7 @@ export class Expectation {
     this.#began = model.now();
   }
 
-  /** From where a client goes on that has got everything up to here. */
+  /** Where a client that has got everything up to here goes on. */
   get places(): Places {
     return new Map(this.#places);
   }
@@ -107,13 +107,13 @@ export class Expectation {
   gap(): void {
     const { model } = this;
     const isTrue = [...this.#places].some(([channel, { least, surelyToldUpTo }]) => {
-      // One that comes back may be told again.
+      // A client that comes back may be told of the same loss again.
       const from = this.#isFirst ? least : Math.max(least, surelyToldUpTo);
       for (let index = from; index < model.count(channel); index++)
         if (model.mayHaveLeft(channel, index) || !model.isStored(channel, index)) return true;
       return false;
     });
-    // A channel that was idle for so long may have been forgotten, and a gap too many is allowed then.
+    // A channel that was idle for `maxAge` may have been forgotten; then a superfluous gap is allowed.
     const mayBeForgotten = model.now() - (this.#hasId ? 0 : this.#began) >= model.maxAge;
     if (!isTrue && !mayBeForgotten && !(this.#isFirst && this.#isLost))
       throw new Error("A gap where nothing is missing.");
@@ -146,7 +146,7 @@ export class Expectation {
     this.#isFirst = false;
   }
 
-  /** The subscription ends by itself. */
+  /** Called when the subscription ends by itself. */
   end(): void {
     for (const [channel, { most }] of this.#places) {
       if (!this.model.ended.has(channel)) throw new Error(`The subscription ends, and ${channel} does not.`);
@@ -156,7 +156,7 @@ export class Expectation {
     }
   }
 
-  /** What it still has to get: the newest event of a channel is always held. */
+  /** A channel's newest event, if it is stored and held and the subscription must still get it. */
   get missing(): string | undefined {
     for (const [channel, { least }] of this.#places) {
       const last = this.model.count(channel) - 1;

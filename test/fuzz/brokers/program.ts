@@ -6,7 +6,7 @@ export const channels = ["a", "b", "c"] as const;
 export type Step =
   | { readonly do: "publish"; readonly channel: string; readonly count: number }
   | { readonly do: "end"; readonly channel: string }
-  /** From its plain beginning, or after one of the ids it has seen, one that nobody gave, or one of another channel. */
+  /** Without an id, or with one that the client has seen, one that is made up, or one of another channel. */
   | {
       readonly do: "connect";
       readonly client: number;
@@ -16,14 +16,14 @@ export type Step =
   | { readonly do: "read"; readonly client: number; readonly count: number }
   | { readonly do: "leave"; readonly client: number; readonly how: "return" | "abort" }
   | { readonly do: "pass"; readonly milliseconds: number }
-  /** Where there is a store: the connections to it are cut, or it is killed and started again. */
+  /** Only for brokers with a store: its connections are cut, or it is killed and started again. */
   | { readonly do: "cut" }
   | { readonly do: "kill" }
   | { readonly do: "turn" };
 
 export interface BrokerProgram {
   readonly maxEvents: number;
-  /** Milliseconds; then no channel is ended, for it may be forgotten that it was. */
+  /** In milliseconds. If it is set, no channel is ended, because the broker may forget that it was. */
   readonly maxAge: number | undefined;
   readonly clients: readonly { readonly channels: readonly string[]; readonly from: "now" | "start" }[];
   readonly steps: readonly Step[];
@@ -65,7 +65,7 @@ const steps: Readonly<Record<Step["do"], fc.Arbitrary<Step>>> = {
   turn: fc.record({ do: step("turn") }),
 };
 
-/** Programs of up to `length` of these steps, each as often as its weight says. */
+/** Programs of up to `length` steps, each kind as frequent as its weight says. */
 export function brokerProgram(
   weights: Partial<Record<Step["do"], number>>,
   { length, maxAge }: { length: number; maxAge: number | undefined },

@@ -11,7 +11,7 @@ import type { Fuzzed } from "../fuzz.js";
 import { checkBroker, type Subject } from "./check.js";
 import { type BrokerProgram, brokerProgram } from "./program.js";
 
-/** A server that can be killed and comes back with what it has stored. */
+/** A server that can be killed, and comes back with the data that it has stored. */
 interface Server {
   readonly port: number;
   start(): Promise<void>;
@@ -19,7 +19,7 @@ interface Server {
   remove(): Promise<void>;
 }
 
-/** One server for all programs, behind a proxy; whatever is done to it, all of them see. */
+/** One server for all programs, behind a proxy. Whatever is done to the server affects all of them. */
 class Store {
   readonly proxy: TcpProxy;
   readonly #server: Server;
@@ -42,11 +42,13 @@ class Store {
     this.proxy.mend();
   }
 
-  /** One after the other: there is one server. */
+  /**
+   * Kills and restarts the server. Several calls are carried out one after the other, because there is only one server.
+   */
   kill(): Promise<void> {
     return (this.#kill = this.#kill.then(async () => {
       await this.#server.kill();
-      // What it has started goes a little later, and holds its files until then.
+      // The server's child processes end a little later, and hold its files until then.
       for (let tries = 0; ; tries++) {
         try {
           return await this.#server.start();
@@ -81,7 +83,7 @@ function onStore(
     now: () => performance.now(),
     pass: (milliseconds) => sleep(milliseconds),
     faults: { cut: () => store.cut(), kill: () => store.kill() },
-    // Stores trim when it is cheap.
+    // A store trims only when that is cheap.
     surplus: Infinity,
     patience: 20_000,
   };
@@ -106,7 +108,7 @@ function onStore(
 
 export const redis: Fuzzed<BrokerProgram> = onStore(
   "redis",
-  // Without it, what was published in the last second would be lost, and nobody could be told.
+  // Without these, a kill would lose the events of the last second, and no subscriber could be told.
   new RedisServer(["--appendonly", "yes", "--appendfsync", "always"]),
   async (port) => {
     const client = createClient({ url: `redis://127.0.0.1:${port}` }).on("error", () => {});

@@ -13,7 +13,7 @@ export const streams: Fuzzed<StreamProgram> = {
   abreast: 24,
 };
 
-/** Runs a program and holds what happened against the model; rejects with everything that does not fit. */
+/** Runs a program and checks what happened against the model. Rejects with everything that does not fit. */
 async function checkStreams(program: StreamProgram): Promise<void> {
   const trace = await runStreams(program);
   const problems = [...trace.problems];
@@ -39,7 +39,7 @@ async function checkStreams(program: StreamProgram): Promise<void> {
   if (problems.length > 0) throw new Error(problems.join("\n"));
 }
 
-/** What the source was asked for. */
+/** Checks how the source was used. */
 async function checkSource(
   { source: { onReturn, shape } }: StreamProgram,
   { source, request, stream }: Exchange,
@@ -71,7 +71,7 @@ async function checkSource(
   return problems;
 }
 
-/** What the application was told. */
+/** Checks what the application was told. */
 function checkEnd(program: StreamProgram, exchange: Exchange, trace: Trace): string[] {
   const { options } = program;
   const { summaries, passedOn, stream, isOpen, source } = exchange;
@@ -108,7 +108,7 @@ function checkEnd(program: StreamProgram, exchange: Exchange, trace: Trace): str
   );
   const hasClosed = summary !== undefined && options.onClose === "throws";
   const mustTell = hasClosed || (summary?.reason === "error" && options.onError !== "event");
-  // A rejected onClose is looked at too late for some.
+  // If onClose rejects, the rejection may be noticed too late to tell the application.
   const mayTell =
     mustTell ||
     summary?.reason === "error" ||
@@ -119,7 +119,7 @@ function checkEnd(program: StreamProgram, exchange: Exchange, trace: Trace): str
   return problems;
 }
 
-/** A hook that rejects when nobody else can be told of it. */
+/** Checks the process warnings: the library's last resort for the error of a hook of which it can tell nobody else. */
 function checkWarnings(
   { next, options: { onClose, onError } }: StreamProgram,
   { exchanges, warnings }: Trace,
@@ -130,7 +130,7 @@ function checkWarnings(
   return warnings < least || warnings > most ? [`There were ${warnings} warnings, not ${least} to ${most}.`] : [];
 }
 
-/** What the client got. */
+/** Checks what the client got. */
 function checkAnswer(
   program: StreamProgram,
   exchange: Exchange,
@@ -141,7 +141,7 @@ function checkAnswer(
   const { client, options } = program;
   const answer = answers[index];
   const [summary] = exchange.summaries;
-  // A client that reads to the end on a connection that nobody disturbs.
+  // Whether the client reads to the end, on a connection that nobody disturbs.
   const isAttentive =
     !trace.clientHasLeft &&
     client.reads !== "until it stalls" &&
@@ -153,7 +153,7 @@ function checkAnswer(
     fail(isAttentive && isReached && summary?.reason === "completed", "No answer came.");
     return problems;
   }
-  // Somebody else has answered before the stream began.
+  // Another part of the program answered before the stream began.
   if (exchange.disturbed.length > 0 && !exchange.isOpen) return problems;
   if (answer.status !== 200) {
     fail(answer.status !== 204 && answer.status !== 500, `The status is ${answer.status}.`);
@@ -187,7 +187,7 @@ function checkAnswer(
     );
     const isTold = summary.reason === "error" && options.onError === "event" && program.middleware !== "write throws";
     fail(isTold && !body.hasFarewell && !body.isOpenEnded, "onError's event never came.");
-    // Whether compression has handed over everything cannot be known: it is given a tenth of a second.
+    // Not with compression: the library gives it a tenth of a second to hand over its data, which may not be enough.
     fail(
       summary.reason === "error" && !["write throws", "compression"].includes(program.middleware) && !isAll,
       `${body.items} of ${summary.events} events came before the error.`,

@@ -2,7 +2,7 @@ import { connect, type Socket } from "node:net";
 import { tlsConnection } from "../../support/tls.js";
 import type { ClientProgram } from "./program.js";
 
-/** After so many bytes a client that stalls reads no more. */
+/** The number of bytes after which a client that stalls stops reading. */
 const stallsAfter = 200;
 
 /** Acts out a client's program on one connection. */
@@ -10,11 +10,11 @@ export class Client {
   readonly socket: Socket;
   readonly #chunks: Buffer[] = [];
   bytes = 0;
-  /** When the client itself gave up, however it did. */
+  /** Whether the client itself gave up, no matter how. */
   hasLeft = false;
   isOver = false;
   readonly over: Promise<void>;
-  /** How many requests it sends; one connection carries no more in HTTP/1.0. */
+  /** How many requests the client sends: only one in HTTP/1.0, where a connection carries no more. */
   readonly requests: number;
   readonly #leaving: NodeJS.Timeout | undefined;
 
@@ -25,7 +25,7 @@ export class Client {
         this.isOver = true;
         resolve();
       };
-      // The server has ended it; what the client still has to say interests nobody.
+      // The server has ended the connection, so what the client has yet to send does not matter.
       this.socket
         .on("end", () => (over(), this.socket.destroy()))
         .on("close", over)
@@ -61,13 +61,13 @@ export class Client {
   leave(how: "close" | "reset" | "half-close"): void {
     if (this.isOver) return;
     this.hasLeft = true;
-    // Over TLS there is nothing to reset before the handshake.
+    // A TLS socket cannot be reset before its handshake is over, so it is destroyed instead.
     if (how === "half-close") this.socket.end().removeAllListeners("data").resume();
     else if (how === "reset" && !("encrypted" in this.socket)) this.socket.resetAndDestroy();
     else this.socket.destroy();
   }
 
-  /** Reads whatever is left, so that the end can be seen. */
+  /** Cancels a planned leave, and destroys the connection. */
   close(): void {
     clearTimeout(this.#leaving);
     this.socket.destroy();

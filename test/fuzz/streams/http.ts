@@ -4,16 +4,16 @@ import { constants, gunzipSync } from "node:zlib";
 export interface Answer {
   readonly status: number;
   readonly headers: ReadonlyMap<string, string>;
-  /** What came of the body, chunked coding and compression taken off. */
+  /** The part of the body that came, without chunked coding and compression. */
   readonly body: Buffer;
-  /** Whether it came to its end, or the connection ended before. */
+  /** Whether the answer is complete. It is not if the connection ended too early. */
   readonly isWhole: boolean;
 }
 
 /**
  * Reads the answers to `methods` from everything that a connection brought.
  *
- * @throws for bytes that are no HTTP/1.1
+ * @throws if the bytes are not valid HTTP/1.1
  */
 export function readAnswers(bytes: Buffer, methods: readonly string[]): Answer[] {
   const answers: Answer[] = [];
@@ -49,7 +49,7 @@ function readHead(text: string): { status: number; headers: ReadonlyMap<string, 
 interface Body {
   readonly body: Buffer;
   readonly isWhole: boolean;
-  /** How many bytes it took. */
+  /** How many of the connection's bytes the body took. */
   readonly length: number;
 }
 
@@ -57,7 +57,7 @@ function readBody(bytes: Buffer, method: string, status: number, headers: Readon
   if (method === "HEAD" || status === 204 || status === 304) return { body: Buffer.alloc(0), isWhole: true, length: 0 };
   if (headers.get("transfer-encoding") === "chunked") return readChunks(bytes);
   const declared = headers.get("content-length");
-  // It lasts until the connection ends.
+  // Such a body lasts until the connection ends.
   if (declared === undefined) return { body: bytes, isWhole: true, length: bytes.length };
   const body = bytes.subarray(0, Number(declared));
   return { body, isWhole: body.length === Number(declared), length: body.length };
@@ -87,7 +87,7 @@ function readChunks(bytes: Buffer): Body {
   return { body: Buffer.concat(chunks), isWhole: false, length: bytes.length };
 }
 
-/** As far as it came. */
+/** Inflates as much of a gzip body as has come. */
 function inflate(body: Buffer): Buffer {
   return body.length < 10 ? Buffer.alloc(0) : gunzipSync(body, { finishFlush: constants.Z_SYNC_FLUSH });
 }

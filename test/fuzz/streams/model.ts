@@ -4,7 +4,7 @@ import type { StreamProgram } from "./program.js";
 import type { Exchange, Trace } from "./runner.js";
 import type { Yielded } from "./source.js";
 
-/** The bytes of a frame, by the words of DESIGN: written once more, so that the library is not asked about itself. */
+/** The bytes of a frame as DESIGN describes it, implemented anew so that the library is not checked against itself. */
 export function frameOf(value: unknown, lineEnding: string): Buffer {
   if (value instanceof Uint8Array) return Buffer.from(value);
   const { comment, id, event, data, retry } = (typeof value === "object" ? value : { data: value }) as Record<
@@ -22,7 +22,7 @@ export function frameOf(value: unknown, lineEnding: string): Buffer {
   return Buffer.from([...lines, "", ""].join(lineEnding));
 }
 
-/** Whether the source by itself comes to an end, whatever that is. */
+/** Whether the source comes to an end by itself, in whatever way. */
 function isFinite({ source }: StreamProgram): boolean {
   const canWait = source.shape !== "sync iterable" && source.shape !== "iterable of promises";
   return (
@@ -43,7 +43,7 @@ function expiresSoon({ maxDuration = Infinity }: StreamProgram["options"]): bool
   return maxDuration < 1_000;
 }
 
-/** Whether all streams of the program have to end without help. */
+/** Whether all streams of the program have to end without the program's `finish`. */
 export function mustEnd(program: StreamProgram): boolean {
   const { client, events, options } = program;
   if (client.leaves !== undefined) return true;
@@ -77,14 +77,14 @@ export function possibleReasons(program: StreamProgram, exchange: Exchange, trac
     !isRefused(source.opening) && isFinite(program) && (source.end !== "throws" || source.shape === "subscription");
   const isMuch = source.end === "is always ready" || source.items.some(({ kind }) => kind === "big");
   if (isEnough) reasons.add("completed");
-  // What is cut takes the requests behind it along.
+  // If another stream is cut, the connection and its other requests are cut with it.
   const isCut = trace.exchanges.some(
     (other) =>
       other !== exchange &&
       (other.disturbed.length > 0 || other.summaries.some(({ reason }) => reason !== "completed")),
   );
   if (trace.clientHasLeft || isDisturbed || isCut) reasons.add("disconnected");
-  // What a reading client takes at once never waits.
+  // Output that a reading client takes at once never waits, so it cannot time out.
   if (options.sendTimeout === 40 && (client.reads !== "all" || isMuch || secure || middleware !== "none"))
     reasons.add("timeout");
   if (expiresSoon(options)) reasons.add("expired");
@@ -95,18 +95,18 @@ export function possibleReasons(program: StreamProgram, exchange: Exchange, trac
 
 /** What a body shows of its stream. */
 export interface Body {
-  /** How many of the source's items are there as a whole, and how many there may be: some have no bytes. */
+  /** How many whole items the body shows at least, and at most: the two differ because some items have no bytes. */
   readonly items: number;
   readonly mostItems: number;
   readonly hasFarewell: boolean;
-  /** Whether it stops within a frame, or with one that bytes have left open. */
+  /** Whether the body stops within a frame, or after a "half a frame" item that nothing has completed. */
   readonly isOpenEnded: boolean;
 }
 
 /**
- * Takes a body apart: the frames of `yielded` in order, each whole, with pings between them.
+ * Takes a body apart. It must consist of the frames of `yielded` in order, each whole, with pings between them.
  *
- * @throws where it is anything else
+ * @throws if the body is anything else
  */
 export function readBody(
   body: Buffer,

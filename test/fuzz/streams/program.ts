@@ -1,6 +1,6 @@
 import fc from "fast-check";
 
-/** Before an item comes: nothing, a turn of the event loop, or so many milliseconds. */
+/** What passes before an item comes: nothing, a turn of the event loop, or a number of milliseconds. */
 export type Pause = "none" | "turn" | number;
 
 export type ItemKind =
@@ -25,18 +25,18 @@ export interface SourceProgram {
     | "web stream"
     | "node stream"
     | "subscription";
-  /** What the source's function does. */
+  /** What the application's source function does. */
   readonly opening:
     "returns" | "promises" | "promises late" | "null" | "undefined" | "throws" | "rejects" | "rejects late";
   readonly items: readonly { readonly kind: ItemKind; readonly pause: Pause }[];
   readonly end: "ends" | "throws" | "is always ready" | "waits for the signal" | "waits for ever";
-  /** How `return()` behaves, where the shape leaves it to the application. */
+  /** How `return()` behaves, if the source's shape leaves that to the application. */
   readonly onReturn: "quick" | "slow" | "throws" | "rejects" | "hangs" | "missing";
 }
 
 export interface ClientProgram {
   readonly version: "1.0" | "1.1";
-  /** Sent at once, one behind the other. */
+  /** Sent at once, one after the other, without waiting for answers. */
   readonly requests: readonly ("GET" | "HEAD" | "POST" | "POST unread")[];
   readonly reads: "all" | "slowly" | "until it stalls";
   readonly leaves: { readonly after: number; readonly how: "close" | "reset" | "half-close" } | undefined;
@@ -75,7 +75,7 @@ export interface StreamProgram {
   readonly finish: "the client leaves" | "the server closes";
 }
 
-/** The first choice is the plain one, to which a failing program shrinks; it is as likely as `weight` others. */
+/** Mostly `plain`, to which a failing program shrinks. It is as likely as `weight` of the others together. */
 function mostly<const T>(weight: number, plain: T, ...others: readonly T[]): fc.Arbitrary<T> {
   return fc.oneof(
     { weight, arbitrary: fc.constant(plain) },

@@ -25,7 +25,7 @@ export class Exchange {
   state: "arriving" | "refused" | "running" | "resolved" | "rejected" = "arriving";
   /** What the handler's promise rejected with. */
   rejection: unknown;
-  /** What somebody else did to its response while it ran. */
+  /** What the program's server events did to the response while the stream ran. */
   readonly disturbed: string[] = [];
   /** Which listeners have been added since the handler was called. */
   leaks: () => string[] = () => [];
@@ -41,9 +41,9 @@ export interface Trace {
   readonly exchanges: readonly Exchange[];
   readonly received: Buffer;
   readonly clientHasLeft: boolean;
-  /** Whether the server began to close, or the signal aborted, before all was over. */
+  /** Whether the server began to close, or the shutdown signal aborted, before all streams were over. */
   readonly hasShutDown: boolean;
-  /** How many errors of hooks became a warning of the process. */
+  /** How many errors of hooks became warnings of the process. */
   readonly warnings: number;
   /** What took too long, or was left over. */
   readonly problems: readonly string[];
@@ -51,9 +51,9 @@ export interface Trace {
 
 const middlewareError: Error = new Error("a middleware fails");
 
-/** The error of the hooks of one program that fail on purpose. */
+/** The error with which the hooks of one program fail on purpose. */
 class HookError extends Error {
-  /** How often the library had only the process left to tell of it. */
+  /** How often the library could report this error only as a warning of the process. */
   warnings = 0;
 }
 
@@ -63,7 +63,7 @@ process.emitWarning = ((...warning: Parameters<typeof emitWarning>) => {
   else emitWarning.apply(process, warning);
 }) as typeof emitWarning;
 
-/** What a machine that is busy with other things may take longer, in milliseconds. */
+/** How much longer everything may take on a busy machine, in milliseconds. */
 export const slack = 4_000;
 
 const opened = new WeakMap<object, Exchange>();
@@ -80,7 +80,9 @@ export async function runStreams(program: StreamProgram): Promise<Trace> {
   const shutdown = new AbortController();
   const hookError = new HookError("a hook fails");
   let hasAborted = false;
-  /** Whether `server.close()` found a stream: without one it is Node that waits, for a connection that is kept alive. */
+  /**
+   * Whether a stream ran during `server.close()`. If none did, only Node waits, for a connection that is kept alive.
+   */
   let closesStreams = false;
   let isClosing = false;
   let whoNoticed = (): void => {};
@@ -112,7 +114,7 @@ export async function runStreams(program: StreamProgram): Promise<Trace> {
     running().length === 0 &&
     (client.isOver || (exchanges.length === client.requests && program.client.leaves === undefined));
 
-  /** Resolves when `isSo`, or with a problem after `limit` milliseconds. */
+  /** Resolves with true as soon as `isSo` returns true, or with false after `limit` milliseconds. */
   const until = async (isSo: () => boolean, limit: number): Promise<boolean> => {
     const end = performance.now() + limit;
     while (!isSo() && performance.now() < end) {
@@ -142,7 +144,7 @@ export async function runStreams(program: StreamProgram): Promise<Trace> {
     client.leave("close");
     if (!(await until(() => running().length === 0, slack))) problems.push("A stream outlives its client.");
   }
-  // What has been answered is on its way.
+  // Give the answers that are on their way time to arrive.
   for (let turns = 0; turns < 3; turns++) await turn();
   const limit = options.shutdownGracePeriod + 1_000 + 500;
   close();
@@ -156,7 +158,7 @@ export async function runStreams(program: StreamProgram): Promise<Trace> {
 
   for (const { source } of exchanges) source.stopped.abort();
   const leaks = (): string[] => [
-    // Compression itself never takes away what it has had added.
+    // Compression never removes this listener, which it has added itself.
     ...exchanges
       .flatMap((exchange) => exchange.leaks())
       .filter((name) => program.middleware !== "compression" || name !== "ServerResponse drain"),
@@ -277,7 +279,7 @@ function onClose(
   };
 }
 
-/** What a hook does: it returns `value`, or fails the way its program says. */
+/** Acts as a hook: returns `value`, or fails in the way that `how` says. */
 function result<T>(how: string, value: T, hookError: HookError): T {
   if (how === "throws") throw hookError;
   return how === "rejects" ? (Promise.reject(hookError) as T) : value;

@@ -12,27 +12,27 @@ export interface Yielded {
   readonly value: unknown;
 }
 
-/** What one request's source has seen. */
+/** A record of how one request's source was used. */
 export class SourceTrace {
   /** Items in the order in which they were handed out. */
   readonly yielded: Yielded[] = [];
   calls = 0;
   returns = 0;
-  /** Calls of `next()` that had not been answered, and the most there have been at once. */
+  /** How many calls of `next()` are unanswered, and the most that were unanswered at once. */
   pending = 0;
   mostPending = 0;
-  /** The source's own end, after which there is nothing to return from. */
+  /** How the source ended by itself, after which `return()` must not be called. */
   over: "ended" | "threw" | undefined;
   /** Whether there was anything to return from, and whether `return()` came after the end all the same. */
   isMade = false;
   returnedAfterEnd = false;
-  /** Where the shape has a clean-up of its own, whether it was run. */
+  /** Whether the clean-up of a Node stream was run. `undefined` for other shapes. */
   isLetGo: boolean | undefined;
   subscription: AsyncIterable<unknown> | undefined;
   broker: Broker | undefined;
   /** Whether so many items were asked for that the event loop could not turn. */
   hasBlocked = false;
-  /** Ends what runs beside the source. */
+  /** Aborted at the end of the run, to end sources that would wait for ever. */
   readonly stopped = new AbortController();
 }
 
@@ -79,14 +79,14 @@ async function wait(pause: Pause, signal: AbortSignal): Promise<void> {
   else if (pause !== "none") await sleep(pause, undefined, { signal }).catch(() => {});
 }
 
-/** Items as the program has them, then its end; each with the pause before it. */
+/** The program's items, each with the pause before it, followed by endless others if the source is always ready. */
 function* plan({ items, end }: SourceProgram): Generator<{ kind: ItemKind; pause: Pause; n: number }> {
   yield* items.map((item, n) => ({ ...item, n }));
   const kind = items.some((item) => item.kind === "slow") ? "slow" : "event";
   if (end === "is always ready") for (let n = items.length; ; n++) yield { kind, pause: "none", n };
 }
 
-/** What comes after the last item, where the source can wait. */
+/** Acts out what comes after the last item, if the source can wait. */
 async function end(program: SourceProgram, stream: EventStream, trace: SourceTrace): Promise<void> {
   if (program.end === "throws") throw sourceError;
   if (program.end !== "waits for the signal" && program.end !== "waits for ever") return;
@@ -97,7 +97,7 @@ async function end(program: SourceProgram, stream: EventStream, trace: SourceTra
   });
 }
 
-/** The source of one request; what the application's function returns, or throws. */
+/** Acts as the application's source function for one request: returns the source, or fails. */
 export function openSource(program: SourceProgram, stream: EventStream, trace: SourceTrace, wrap: boolean): unknown {
   trace.calls += 1;
   const make = (): object => shapes[program.shape](program, stream, trace, wrap);
@@ -189,7 +189,7 @@ function watched(
   };
 }
 
-/** A generator cleans up as it does; everything else as the program says. */
+/** Returns from the iterator, in the way that the program's `onReturn` says. */
 function leave(iterator: AsyncIterator<unknown> | Iterator<unknown>, { onReturn }: SourceProgram): unknown {
   const left = iterator.return?.();
   if (onReturn === "throws") throw sourceError;
@@ -241,7 +241,7 @@ const shapes: Readonly<Record<SourceProgram["shape"], Shape>> = {
     );
   },
   "node stream": (program, stream, trace, wrap) => {
-    // An object stream takes null for its end.
+    // Pushing null would end an object stream, so the invalid item is left out.
     const items = generate(
       { ...program, items: program.items.filter(({ kind }) => kind !== "invalid" || wrap) },
       stream,
@@ -277,7 +277,7 @@ const shapes: Readonly<Record<SourceProgram["shape"], Shape>> = {
   },
 };
 
-/** Feeds a subscription: it can yield events alone, and never fails. */
+/** Publishes for a subscription, which can yield only events and never fails. */
 async function publish(broker: Broker, program: SourceProgram, stream: EventStream, trace: SourceTrace): Promise<void> {
   for (const { kind, pause, n } of plan(program)) {
     await wait(pause, stream.signal);

@@ -131,7 +131,7 @@ export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
     const now = performance.now();
     for (const [channel, log] of this.#logs) {
       const isIdle = log.isIdle(now);
-      // Not at once: a client that drops out now and comes back still finds its place, even in a long quiet channel.
+      // Not at once: a client that drops out now and comes back still finds its place, however quiet the channel was.
       if (isIdle && log.wasIdle) this.#forget(channel, log);
       log.wasIdle = isIdle;
     }

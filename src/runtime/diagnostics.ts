@@ -3,13 +3,11 @@ import { channel } from "node:diagnostics_channel";
 /**
  * The channels that a metrics or tracing package can subscribe to, so that no route needs a hook of its own.
  *
- * | channel | message |
- * |---|---|
- * | `express-event-source:open` | `{ request, response }`, when the head is written |
- * | `express-event-source:error` | `{ request, response, error }`, when source, item, ping or response failed |
- * | | `{ channel, error }`, when a broker's producer failed |
- * | | `{ error }`, when a `postgresBroker` cannot hear notifications |
- * | `express-event-source:close` | `{ request, response, summary }`, when a stream whose head was sent has ended |
+ * - `express-event-source:open`: `{ request, response }`, when the head is written.
+ * - `express-event-source:error`: `{ request, response, error }`, when the source, an item, a ping or the response
+ *   failed; `{ channel, error }`, when a broker's producer failed; `{ error }`, when a `postgresBroker` cannot hear
+ *   notifications.
+ * - `express-event-source:close`: `{ request, response, summary }`, when a stream whose head was sent has ended.
  */
 type Occasion = "open" | "error" | "close";
 

@@ -17,10 +17,7 @@ export interface EventStream {
    * It comes from the client: check it like any other input.
    */
   readonly lastEventId: string | undefined;
-  /**
-   * Express's response, so that the source can read what the application keeps in `response.locals`. Do not write to
-   * it.
-   */
+  /** Express's response, for reading what the application keeps in `response.locals`. Do not write to it. */
   readonly response: Response;
 }
 

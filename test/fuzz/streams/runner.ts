@@ -80,9 +80,7 @@ export async function runStreams(program: StreamProgram): Promise<Trace> {
   const shutdown = new AbortController();
   const hookError = new HookError("a hook fails");
   let hasAborted = false;
-  /**
-   * Whether a stream ran during `server.close()`. If none did, only Node waits, for a connection that is kept alive.
-   */
+  /** Whether a stream ran during `server.close()`. If not, only Node waits, for a connection that is kept alive. */
   let closesStreams = false;
   let isClosing = false;
   let whoNoticed = (): void => {};

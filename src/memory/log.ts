@@ -1,5 +1,6 @@
 import { isTurnSpent, whenTurnComes } from "../runtime/turn.js";
 import type { Waiter } from "../source/feed.js";
+import { afterWoken } from "../source/pump.js";
 import type { History } from "../broker/checks.js";
 import type { PublishedEvent } from "../broker/broker.js";
 
@@ -96,7 +97,8 @@ export class Log {
       this.#isBeingRead = false;
       this.#trim();
     };
-    queueMicrotask(() => (isTurnSpent() ? whenTurnComes(trim) : trim()));
+    // The tick comes after the promises of those that read with `next`.
+    afterWoken(() => process.nextTick(() => (isTurnSpent() ? whenTurnComes(trim) : trim())));
   }
 
   #trim(): void {

@@ -127,7 +127,7 @@ class FeedPump extends Pump implements Waiter {
   }
 
   wake(): void {
-    if (woken.push(this) === 1) queueMicrotask(runWoken);
+    runSoon(this);
   }
 
   runInScope(): void {
@@ -139,8 +139,21 @@ class FeedPump extends Pump implements Waiter {
   }
 }
 
-/** The pumps that a publish has woken. They run after it returns, as many in each turn as its allowance permits. */
-let woken: FeedPump[] = [];
+interface Woken {
+  runInScope(): void;
+}
+
+/** Pumps woken by one publish run after it returns, as many as the turn allows. */
+let woken: Woken[] = [];
+
+function runSoon(next: Woken): void {
+  if (woken.push(next) === 1) queueMicrotask(runWoken);
+}
+
+/** Calls `work`, which must not throw, after all pumps that have been woken so far have run. */
+export function afterWoken(work: () => void): void {
+  runSoon({ runInScope: work });
+}
 
 function runWoken(): void {
   const pumps = woken;
@@ -148,6 +161,6 @@ function runWoken(): void {
   forEachInTurn(pumps, runInScope);
 }
 
-function runInScope(pump: FeedPump): void {
+function runInScope(pump: Woken): void {
   pump.runInScope();
 }

@@ -151,15 +151,31 @@ describe("a burst that is longer than the history", () => {
 
   it("reaches who waits in full, published in one run or one after the other", async () => {
     const inOneRun = async (broker: ReturnType<typeof memoryBroker<Message>>) => {
-      await Promise.all([1, 2, 3, 4].map((data) => broker.publish("room", { data })));
-      return 4;
+      await Promise.all([1, 2, 3, 4, 5, 6].map((data) => broker.publish("room", { data })));
+      return 6;
     };
     const oneByOne = async (broker: ReturnType<typeof memoryBroker<Message>>) => {
-      for (const data of [5, 6, 7]) await broker.publish("room", { data });
-      return 7;
+      for (const data of [7, 8, 9]) await broker.publish("room", { data });
+      return 9;
     };
-    const all = [1, 2, 3, 4, 5, 6, 7];
+    const all = [1, 2, 3, 4, 5, 6, 7, 8, 9];
     expect(await values(inOneRun, oneByOne)).toEqual([all, all]);
+  });
+
+  it("reaches more streams in full than are served in one tick", async () => {
+    const broker = memoryBroker<Message>({ history: { maxEvents: 2 } });
+    const { port } = await serve(
+      express().get(
+        "/",
+        eventSource((_req, stream) => broker.subscribe("room", stream)),
+      ),
+    );
+    const clients = Array.from({ length: 100 }, () => new RawClient(port).request("GET", "/"));
+    await Promise.all(clients.map((client) => client.until("\r\n\r\n")));
+    await Promise.all([1, 2, 3, 4].map((data) => broker.publish("room", { data })));
+    await Promise.all(clients.map((client) => client.until("data: 4\n")));
+    expect(clients.filter((client) => numbers(client).join() !== "1,2,3,4")).toHaveLength(0);
+    await broker.close();
   });
 });
 

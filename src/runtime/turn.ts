@@ -102,13 +102,27 @@ export function forEachInTurn<T>(items: readonly T[], work: (item: T) => void): 
 function serveFrom<T>(items: readonly T[], work: (item: T) => void, start: number): void {
   const end = Math.min(start + together, items.length);
   for (let n = start; n < end; n++) {
-    if (isTurnSpent()) return whenTurnComes(() => serveFrom(items, work, n));
+    if (isTurnSpent()) return whenTurnComes(() => serveInPlace(items, work, n));
     work(items[n] as T);
   }
   if (end < items.length) process.nextTick(() => serveFrom(items, work, end));
 }
 
-/** Calls `callback` after all immediates that are already queued; `nextTurn` may resolve earlier. */
+/**
+ * Called by `serveNext`. The items keep their one place in the queue until all are served, as if each had a place of
+ * its own: with one slice for all of them, thousands of clients would get as much time as a single stream.
+ */
+function serveInPlace<T>(items: readonly T[], work: (item: T) => void, start: number): void {
+  const end = Math.min(start + together, items.length);
+  let n = start;
+  do {
+    work(items[n++] as T);
+    sliceBegan = now();
+  } while (n < end && sliceBegan - began < allowance);
+  if (n < items.length) queue[--position] = () => serveInPlace(items, work, n);
+}
+
+/** Calls back after every immediate that is queued already; `nextTurn` may be earlier. */
 export function afterOneTurn(callback: () => void): void {
   setImmediate(callback);
 }

@@ -138,6 +138,23 @@ it("serves many items in their order, 32 to a tick in later turns too", async ()
   expect(ticks.mock.calls.length).toBeLessThan(110);
 });
 
+it("serves many items in their place, before those that came later, beside streams that are always ready", async () => {
+  const busy = Array.from({ length: 50 }, () => work(2_000));
+  for (let n = 0; n < 20; n++) await check();
+  let left = 1_000;
+  const began = now;
+  let took = 0;
+  turn.forEachInTurn(Array.from({ length: left }), () => {
+    now += 0.1;
+    if (--left === 0) took = now - began;
+  });
+  for (let n = 0; n < 400 && left > 0; n++) await check();
+  expect(left).toBe(0);
+  // 100 ms for the items, and one round of the others: 50 of 1 ms.
+  expect(took).toBeLessThan(200);
+  void busy;
+});
+
 /** The loop turns until the streams have done their work. */
 async function ticking(): Promise<void> {
   for (let n = 0; n < 10; n++) await check();

@@ -45,6 +45,7 @@ interface Duplicate extends NodeRedisClient {
   connect(): Promise<unknown>;
   destroy(): void;
   on(event: "error", listener: (error: Error) => void): unknown;
+  on(event: "connect", listener: () => void): unknown;
   subscribe(channels: readonly string[], listener: Listener): Promise<unknown>;
   unsubscribe(channels: readonly string[]): Promise<unknown>;
   sSubscribe(channels: readonly string[], listener: Listener): Promise<unknown>;
@@ -159,7 +160,13 @@ async function connect(
 ): Promise<Connection> {
   redis.on("error", onClose);
   const listener: Listener = (message, channel) => onMessage(channel, message);
-  signal.addEventListener("abort", () => destroy(redis));
+  // A client that is destroyed before it has its socket opens the socket all the same, and keeps it.
+  let hasSocket = false;
+  redis.on("connect", () => {
+    hasSocket = true;
+    if (signal.aborted) destroy(redis);
+  });
+  signal.addEventListener("abort", () => hasSocket && destroy(redis));
   try {
     signal.throwIfAborted();
     await redis.connect();

@@ -2,10 +2,11 @@ import { channelEnded, channelProduced } from "../broker/checks.js";
 import type { EventStreamError } from "../errors.js";
 import type { EventParts } from "../broker/published-event.js";
 import type { Redis } from "./client.js";
-import { isId, origin } from "./entry.js";
+import { isId } from "./entry.js";
 import { deniedBell, explain, unanswered, within } from "./failure.js";
 import { ask, type Answer } from "./question.js";
 import { type BrokerSettings, writingArguments } from "./broker-settings.js";
+import { time } from "./reading-scripts.js";
 import { append } from "./writing-scripts.js";
 
 /** The most that goes in one call of the script. Redis serves no other client while the script runs. */
@@ -17,8 +18,12 @@ interface QueuedEvent {
   readonly resolve: (id: string) => void;
   readonly reject: (error: EventStreamError) => void;
   readonly timer: NodeJS.Timeout;
-  /** "late" means that the event has been rejected already. */
-  state: "waiting" | "late";
+}
+
+/** The time in Redis' last answer, and `performance.now()` when it came. */
+interface Clock {
+  readonly now: number;
+  readonly at: number;
 }
 
 /**
@@ -29,10 +34,10 @@ export class PublishQueue {
   readonly #redis: Redis;
   readonly #settings: BrokerSettings;
   /** The events that wait, for each channel that has a call under way. */
-  readonly #waiting = new Map<string, QueuedEvent[]>();
+  readonly #waiting = new Map<string, Set<QueuedEvent>>();
   #mayRing = false;
-  /** The time in Redis' last answer, and `performance.now()` when it came. */
-  #clock: { readonly now: number; readonly at: number } | undefined;
+  /** Asked for before the first call: without it, the script would read the whole channel for a repeated call. */
+  #clock: Clock | undefined;
 
   constructor(redis: Redis, settings: BrokerSettings) {
     this.#redis = redis;
@@ -52,29 +57,29 @@ export class PublishQueue {
     return new Promise((resolve, reject) => {
       const length = fields.reduce((sum, field) => sum + field.length, 0);
       const timer = setTimeout(() => {
-        queued.state = "late";
+        // A call may be under way for as long as the client waits: what has been rejected is not kept until then.
+        this.#waiting.get(key)?.delete(queued);
         reject(unanswered(this.#settings.timeout));
       }, this.#settings.timeout);
-      const queued: QueuedEvent = { fields, length, resolve, reject, timer, state: "waiting" };
+      const queued: QueuedEvent = { fields, length, resolve, reject, timer };
       const waiting = this.#waiting.get(key);
-      if (waiting !== undefined) return void waiting.push(queued);
-      this.#waiting.set(key, [queued]);
+      if (waiting !== undefined) return void waiting.add(queued);
+      this.#waiting.set(key, new Set([queued]));
       void this.#send(key);
     });
   }
 
   /** Sends the channel's events until none is waiting. */
   async #send(key: string): Promise<void> {
-    const waiting = this.#waiting.get(key) as QueuedEvent[];
+    const waiting = this.#waiting.get(key) as Set<QueuedEvent>;
     let last: string | undefined;
-    while (waiting.length > 0) {
+    while (waiting.size > 0) {
       const batch = take(waiting);
-      if (batch.length === 0) continue;
       try {
         const answer = await this.#deliver(key, batch, last);
         settle(key, batch, answer, this.#settings);
         this.#mayRing = true;
-        this.#clock = { now: answer.now, at: performance.now() };
+        this.#setClock(answer);
         last = answer.rest.findLast((id): id is string => typeof id === "string" && isId(id)) ?? last;
       } catch (error) {
         for (const { reject } of batch) reject(explain(error));
@@ -91,40 +96,43 @@ export class PublishQueue {
   async #deliver(key: string, batch: readonly QueuedEvent[], last: string | undefined): Promise<Answer> {
     const { timeout } = this.#settings;
     const database = await within(timeout, this.#redis.database());
+    const send = (command: readonly string[]) => this.#redis.send(key, command, timeout);
+    const since =
+      last ?? this.#since(this.#clock ?? this.#setClock(await ask(send, { script: time, keys: [key], args: [] })));
     const args = [
       ...writingArguments(this.#settings, key, database),
       this.#mayRing ? "" : "1",
-      last ?? this.#since(),
+      since,
       String(batch.length),
       ...batch.flatMap(({ fields }) => [String(fields.length), ...fields]),
     ];
-    return ask((command) => this.#redis.send(key, command, timeout), { script: append, keys: [key], args });
+    return ask(send, { script: append, keys: [key], args });
   }
 
-  /** An ID older than any that Redis makes from now on, estimated from the time in its last answer. */
-  #since(): string {
-    if (this.#clock === undefined) return origin;
-    const elapsed = performance.now() - this.#clock.at;
+  #setClock({ now }: Answer): Clock {
+    return (this.#clock = { now, at: performance.now() });
+  }
+
+  /** An ID older than any that Redis makes from now on, as far as the time in its last answer shows. */
+  #since({ now, at }: Clock): string {
+    const elapsed = performance.now() - at;
     // Clocks drift, and in a cluster each master has its own.
     const slack = elapsed / 1000 + (this.#redis.isCluster ? 100 : 1);
-    return `${Math.floor(this.#clock.now + elapsed - slack)}-0`;
+    return `${Math.floor(now + elapsed - slack)}-0`;
   }
 }
 
-/** The next batch, without the events that are late. */
-function take(waiting: QueuedEvent[]): QueuedEvent[] {
+/** The next batch. */
+function take(waiting: Set<QueuedEvent>): QueuedEvent[] {
   const batch: QueuedEvent[] = [];
   let length = 0;
-  let taken = 0;
   for (const queued of waiting) {
     if (batch.length === largestBatch.entries || (batch.length > 0 && length + queued.length > largestBatch.length))
       break;
-    taken++;
-    if (queued.state === "late") continue;
+    waiting.delete(queued);
     length += queued.length;
     batch.push(queued);
   }
-  waiting.splice(0, taken);
   return batch;
 }
 

@@ -1,7 +1,17 @@
 import { clock, findRecord, onMaster, type Script, script } from "./script.js";
 
 /**
- * Finds out what streams hold, as seen from a position in each.
+ * KEYS: a stream, which is not read. ARGV: nonce.
+ *
+ * Replies nonce, time, 'time'.
+ */
+export const time: Script = script(`
+${clock}
+return { nonce, clock, 'time' }
+`);
+
+/**
+ * Finds where streams stand.
  *
  * KEYS: streams. ARGV: nonce, maximum age, then a position for each stream.
  *

@@ -82,8 +82,10 @@ local function reply(verdict)
 end
 if verb == 'expire' then return reply('') end
 if verb == 'stop' then
+  -- The client may send the call again after a lost reply.
+  if last and last[2][#last[2]] == nonce then return reply('stopped') end
   if not record or record.state ~= 'live' then return reply('none') end
-  local added = add({ 'end', '' }, 1)
+  local added = add({ 'end', '' }, 1, nonce)
   if not string.find(added, '^%d+-%d+$') then return { nonce, clock, 'error', added } end
   save('stopped')
   age()

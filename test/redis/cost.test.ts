@@ -1,6 +1,8 @@
 import { redisBroker } from "express-event-source/redis";
 import { createClient } from "redis";
 import { setTimeout as sleep } from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
 import { publishMany, read } from "../broker/contract.js";
 import { dataOf } from "../broker/reader.js";
@@ -41,6 +43,33 @@ describeWithRedis("what redisBroker costs", (redis) => {
     for (const events of await Promise.all(next)) expect(dataOf(events)).toEqual([0, 1, 2]);
     expect((await calls("xrange")) - before).toBeLessThanOrEqual(3);
     expect(await connections()).toBeLessThanOrEqual(3);
+  });
+
+  it("is no read of the channel for a process that publishes to it for the first time", async () => {
+    await publishMany(open(), "a", 200);
+    const broker = redisBroker({ client, prefix: `${brokers - 1}:` });
+    onTestFinished(() => broker.close());
+    const before = await calls("xrevrange");
+    await broker.publish("a", { data: "first" });
+    expect((await calls("xrevrange")) - before).toBe(1);
+  });
+
+  it("is nothing for an event that was rejected while the client waits", async () => {
+    setFlagsFromString("--expose-gc");
+    const gc = runInNewContext("gc") as () => void;
+    const usedMemory = () => {
+      gc();
+      return process.memoryUsage().heapUsed;
+    };
+    const call = () => new Promise<never>(() => {});
+    const stuck = { status: "ready", isCluster: false, options: {}, call, duplicate() {} };
+    const broker = redisBroker({ client: stuck, timeout: 20 });
+    const before = usedMemory();
+    for (let n = 0; n < 20; n++)
+      await Promise.allSettled(
+        Array.from({ length: 20 }, () => broker.publish("a", { data: { text: "x".repeat(100_000) } })),
+      );
+    expect(usedMemory() - before).toBeLessThan(10e6);
   });
 
   it("is one page for all that come back to the same place", async () => {

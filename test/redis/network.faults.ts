@@ -1,5 +1,8 @@
+import { lookup, type LookupAllOptions } from "node:dns";
+import type { LookupFunction } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { redisBroker } from "express-event-source/redis";
+import { createClient } from "redis";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, onTestFinished, vi } from "vitest";
 import { read } from "../broker/contract.js";
 import { dataOf } from "../broker/reader.js";
@@ -146,6 +149,46 @@ describeWithRedis("with a network that fails", (redis) => {
     await publisher.end("a");
     const seen = dataOf(await reader.rest());
     expect(seen.filter((data) => data !== "another's")).toEqual(["first", 1, 2, 3, "last"]);
+  });
+
+  it.each(names)(
+    "stop() tells that it has stopped a producer where %s sends it again after a lost reply",
+    async (name) => {
+      const { broker, publisher } = await open(name, 5000);
+      const run = await publisher.produce("a", async function* ({ signal }) {
+        await new Promise((resolve) => void signal.addEventListener("abort", resolve));
+      });
+      await broker.stop("another");
+      const isLost = network.deafen();
+      const stopping = broker.stop("a").catch((error: Error) => error);
+      await isLost;
+      network.cut();
+      network.mend();
+      expect(await run?.done).toBe("stopped");
+      if (name.startsWith("ioredis")) expect(await stopping).toBe(true);
+      else await stopping;
+    },
+  );
+
+  it("leaves no connection behind that opens only after the timeout", async () => {
+    let delay = 0;
+    const slowLookup = ((host: string, options: LookupAllOptions, callback: () => void) =>
+      void setTimeout(() => lookup(host, options, callback), delay)) as LookupFunction;
+    const client = createClient({ socket: { host: "localhost", port: redis.port, lookup: slowLookup } });
+    await client.on("error", () => {}).connect();
+    const broker = redisBroker({ client, timeout: 100 });
+    onTestFinished(async () => {
+      await broker.close();
+      client.destroy();
+    });
+    const count = async () => Number(/connected_clients:(\d+)/.exec(await direct.info("clients"))?.[1]);
+    const before = await count();
+    delay = 400;
+    for (let n = 0; n < 3; n++)
+      await expect(broker.subscribe("a")).rejects.toMatchObject({ code: "ERR_BROKER_UNAVAILABLE" });
+    await broker.close();
+    await sleep(2 * delay);
+    expect(await count()).toBe(before);
   });
 
   it("believes no reply that belongs to another command", async () => {

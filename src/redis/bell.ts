@@ -115,12 +115,16 @@ export class Bell {
   async #update(connection: OwnConnection): Promise<void> {
     const added: string[] = [];
     const deleted: string[] = [];
+    /** Deleted and added again before this: in between nobody took their messages. */
+    const kept: string[] = [];
     for (const key of this.#changed) {
       if (added.length + deleted.length === batchSize) break;
       this.#changed.delete(key);
       const isWanted = this.#wanted.has(key);
       if (isWanted !== this.#heard.has(key)) (isWanted ? added : deleted).push(key);
+      else if (isWanted) kept.push(key);
     }
+    if (kept.length > 0) this.#events.onHearing(kept);
     try {
       await Promise.all(this.#groups(added).map((keys) => connection.subscribe(this.#isSharded, keys)));
     } catch (error) {

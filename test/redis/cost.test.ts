@@ -94,6 +94,23 @@ describeWithRedis("what redisBroker costs", (redis) => {
     expect(await calls("evalsha")).toBe(before);
   });
 
+  it("is no wait for the audit where one subscription begins in the turn in which the channel's last one ends", async () => {
+    const broker = open();
+    const reader = await read(broker, "a");
+    const first = reader.take(1);
+    await broker.publish("a", { data: 0 });
+    await first;
+    const next = await read(broker, "a");
+    const second = reader.take(1);
+    await broker.publish("a", { data: 1 });
+    await second;
+    void reader.return();
+    const began = performance.now();
+    expect(dataOf(await next.take(1))).toEqual([1]);
+    // The audit looks at a single channel after 600 ms.
+    expect(performance.now() - began).toBeLessThan(300);
+  });
+
   it("is no polling in an idle process, and nothing without a subscription", async () => {
     const broker = open();
     const reader = await read(broker, "a");

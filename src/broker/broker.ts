@@ -121,8 +121,8 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
    *
    * @returns the event's id, once the event is stored; every subscription that began before gets it
    * @throws {EventStreamError} (as a rejection) `ERR_INVALID_FIELD` for an event with an `id` of its own; the codes of
-   *   `encodeEvent` for one that cannot be sent; `ERR_CHANNEL_ENDED`; `ERR_BROKER_CLOSED`; `ERR_BROKER_UNAVAILABLE` if
-   *   the store does not answer. Only in the last case may the event have been stored all the same.
+   *   `encodeEvent` for one that cannot be sent; `ERR_INVALID_CHANNEL`; `ERR_CHANNEL_ENDED`; `ERR_BROKER_CLOSED`;
+   *   `ERR_BROKER_UNAVAILABLE` if the store does not answer. Only in the last case may the event have been stored all the same.
    */
   publish<T extends E>(channel: string, event: (T | E) & PublishableEvent<T>): Promise<string>;
 

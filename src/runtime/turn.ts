@@ -122,7 +122,7 @@ function serveInPlace<T>(items: readonly T[], work: (item: T) => void, start: nu
   if (n < items.length) queue[--position] = () => serveInPlace(items, work, n);
 }
 
-/** Calls back after every immediate that is queued already; `nextTurn` may be earlier. */
+/** Calls `callback` after all immediates that are already queued; `nextTurn` may resolve earlier. */
 export function afterOneTurn(callback: () => void): void {
   setImmediate(callback);
 }

@@ -143,7 +143,7 @@ interface Woken {
   runInScope(): void;
 }
 
-/** Pumps woken by one publish run after it returns, as many as the turn allows. */
+/** What a publish has woken. It runs after the publish returns, as much in each turn as its allowance permits. */
 let woken: Woken[] = [];
 
 function runSoon(next: Woken): void {

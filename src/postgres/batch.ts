@@ -1,3 +1,4 @@
+import type { EventStreamError } from "../errors.js";
 import { unanswered } from "./database.js";
 
 interface Call<Question, Answer> {
@@ -65,24 +66,33 @@ export class Batch<Question, Answer> {
   }
 
   async #run(): Promise<void> {
-    const calls = this.#next();
-    const last = calls.at(-1);
-    if (last !== undefined) {
-      try {
-        const answers = await this.#ask(
-          calls.map(({ question }) => question),
-          last.deadline - performance.now(),
-        );
-        for (const [index, call] of calls.entries()) call.resolve(answers[index] as Answer);
-      } catch (error) {
-        for (const call of calls) call.reject(error as Error);
-      }
-    }
+    await this.#answer(this.#next());
     this.#isBusy = false;
     if (this.#waiting.length > 0) this.#start();
   }
 
-  /** Takes the questions of the next statement from those that wait. A question whose time is up is never sent. */
+  async #answer(asked: readonly Call<Question, Answer>[]): Promise<void> {
+    const calls = asked.filter(({ isOver }) => !isOver);
+    const [first] = calls;
+    if (first === undefined) return;
+    try {
+      // Of those that go together, none is carried out after it has been rejected.
+      const answers = await this.#ask(
+        calls.map(({ question }) => question),
+        first.deadline - performance.now(),
+      );
+      for (const [index, call] of calls.entries()) call.resolve(answers[index] as Answer);
+    } catch (error) {
+      // What the database cannot hold (a character, so many bytes) must not take the others with it.
+      if ((error as EventStreamError).code === "ERR_UNSERIALIZABLE_DATA" && calls.length > 1) {
+        const middle = calls.length >> 1;
+        await this.#answer(calls.slice(0, middle));
+        await this.#answer(calls.slice(middle));
+      } else for (const call of calls) call.reject(error as Error);
+    }
+  }
+
+  /** Takes the questions of the next statement from those that wait. One whose time is up is never sent. */
   #next(): Call<Question, Answer>[] {
     const calls: Call<Question, Answer>[] = [];
     let size = 0;
@@ -90,7 +100,9 @@ export class Batch<Question, Answer> {
     for (const call of this.#waiting) {
       if (!call.isOver) {
         size += this.#sizeOf(call.question);
-        if (size > this.#maxSize && calls.length > 0) break;
+        const [first = call] = calls;
+        // One that has much more time left than the first is not to be given up with it.
+        if (first !== call && (size > this.#maxSize || call.deadline - first.deadline > this.#timeout / 10)) break;
         calls.push(call);
       }
       taken++;

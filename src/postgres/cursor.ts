@@ -77,17 +77,26 @@ export class ChannelCursor implements Cursor<Entry> {
     if (this.#state !== "open") return this.#state === "over" ? "end" : "loading";
     const tail = (this.#tail ??= this.#join());
     if (tail.losses.length > this.#losses) {
-      const lostAfter = Math.min(...tail.losses.slice(this.#losses));
+      const lostAfter = this.#lostAfter(tail);
       this.#losses = tail.losses.length;
       // The page may hold events that were lost.
       this.#page = [];
       this.#trimmedUpTo = 0;
-      if (!("run" in this.#place) || this.#place.n > lostAfter) return this.#skipLost(tail, lostAfter);
+      if (lostAfter < ("run" in this.#place ? this.#place.n : Infinity)) return this.#skipLost(tail, lostAfter);
     }
     if ("asOf" in this.#place) {
       if ("asOf" in tail.place) return this.#stayAbsent(tail.place.asOf - this.#place.asOf);
     } else if ("run" in tail.place && this.#place.run === tail.place.run) return this.#next(tail, this.#place);
     return this.#changeRun(tail);
+  }
+
+  /** The number of the last event that the losses since the last look have left of this place's run. */
+  #lostAfter({ losses, status }: Tail): number {
+    const run = "run" in this.#place ? this.#place.run : undefined;
+    // A place in the newest run was taken after the losses that led to it.
+    const isNewest = run !== undefined && run === status?.run;
+    const after = losses.slice(this.#losses).filter((loss) => !isNewest || loss.within === run);
+    return Math.min(...after.map(({ left }) => left));
   }
 
   #join(): Tail {
@@ -158,8 +167,12 @@ export class ChannelCursor implements Cursor<Entry> {
 
   #onPage(tail: Tail, { status, entries }: Page): Promise<void> | undefined {
     const { run, n } = this.#place as { run: string; n: number };
-    if (status === undefined || status.run !== run || (entries.length === 0 && status.last <= n))
-      return this.#tails.refresh(tail);
+    // The channel is gone. Nobody can tell what came before the tail.
+    if (status === undefined) {
+      this.#trimmedUpTo = tail.floor;
+      return undefined;
+    }
+    if (status.run !== run || (entries.length === 0 && status.last <= n)) return this.#tails.refresh(tail);
     // The page may hold events that have been lost in the meantime.
     if (tail.losses.length !== this.#losses) return undefined;
     this.#page = entries;
@@ -185,7 +198,8 @@ export class ChannelCursor implements Cursor<Entry> {
     const { run } = this.#place as { run: string };
     this.#place = { run, n };
     this.#isGapReported = false;
-    if (this.#taken < this.#page.length) this.#taken++;
+    // A page that has been read to its end would weigh as much as the subscription lives.
+    if (this.#taken < this.#page.length && ++this.#taken === this.#page.length) this.#page = [];
   }
 
   wait(waiter: Waiter): void {

@@ -1,6 +1,5 @@
 import { channelEnded, channelProduced } from "../broker/checks.js";
 import type { EventParts } from "../broker/published-event.js";
-import { EventStreamError } from "../errors.js";
 import { Batch } from "./batch.js";
 import { originalName, storedName, textArray } from "./sql.js";
 import type { Store } from "./store.js";
@@ -23,7 +22,7 @@ export const produced = "produced";
  */
 export class Publisher {
   readonly #store: Store;
-  readonly #publications: Batch<Publication, string | null | EventStreamError>;
+  readonly #publications: Batch<Publication, string | null>;
 
   constructor(store: Store) {
     this.#store = store;
@@ -34,41 +33,27 @@ export class Publisher {
   /** @returns the event's id */
   async append(channel: string, parts: EventParts): Promise<string> {
     const id = await this.#publications.ask({ name: storedName(channel), payload: JSON.stringify(parts) });
-    if (id instanceof EventStreamError) throw id;
     if (id === null) throw channelEnded(channel);
     return id;
   }
 
   async end(channel: string): Promise<void> {
     const id = await this.#publications.ask({ name: storedName(channel), payload: null });
-    if (id instanceof EventStreamError) throw id;
     if (id === produced) throw channelProduced(channel);
   }
 
-  async #number(publications: readonly Publication[], timeout: number): Promise<(string | null | EventStreamError)[]> {
+  async #number(publications: readonly Publication[], timeout: number): Promise<(string | null)[]> {
     const { s, history, onDrop } = this.#store;
     const names = textArray(publications.map(({ name }) => name));
     const payloads = textArray(publications.map(({ payload }) => payload));
     const channels = textArray([...new Set(publications.map(({ name }) => name))]);
     const statement = `SELECT * FROM ${s}.number(${channels}, ${names}, ${payloads}, ${history.maxEvents})`;
     const ids: (string | null)[] = publications.map(() => null);
-    try {
-      const [rows = []] = await this.#store.run([statement], timeout);
-      for (const [item, id, dropped] of rows) {
-        if (typeof item === "string") ids[Number(item) - 1] = id ?? null;
-        else onDrop(originalName(dropped as string));
-      }
-      return ids;
-    } catch (error) {
-      // An event that the database cannot hold (for one of its characters, or its size) must not fail the others. So
-      // the events are halved until that one is alone.
-      if ((error as EventStreamError).code !== "ERR_UNSERIALIZABLE_DATA") throw error;
-      if (publications.length === 1) return [error as EventStreamError];
-      const middle = publications.length >> 1;
-      return [
-        ...(await this.#number(publications.slice(0, middle), timeout)),
-        ...(await this.#number(publications.slice(middle), timeout)),
-      ];
+    const [rows = []] = await this.#store.run([statement], timeout);
+    for (const [item, id, dropped] of rows) {
+      if (typeof item === "string") ids[Number(item) - 1] = id ?? null;
+      else onDrop(originalName(dropped as string));
     }
+    return ids;
   }
 }

@@ -24,6 +24,8 @@ export class Reader implements Tails, ListenerEvents {
   readonly #listener: Listener;
   readonly #timer: PollTimer;
   readonly #tails = new TailIndex();
+  /** All that have subscriptions, also those that later subscriptions do not get. */
+  readonly #joined = new Set<Tail>();
   readonly #watchers = new EndWatchers();
   readonly #queue = new ReadQueue();
   #state: "idle" | "running" | "closed" = "idle";
@@ -52,6 +54,7 @@ export class Reader implements Tails, ListenerEvents {
     if (tail === undefined) {
       tail = new Tail(channel, place, status, this.#store.history);
       this.#tails.add(tail);
+      this.#joined.add(tail);
       this.#request(tail, anyway);
     }
     tail.subscriptions++;
@@ -62,6 +65,7 @@ export class Reader implements Tails, ListenerEvents {
     tail.subscriptions--;
     if (tail.subscriptions > 0) return;
     this.#queue.delete(tail);
+    this.#joined.delete(tail);
     this.#detach(tail);
   }
 
@@ -104,7 +108,7 @@ export class Reader implements Tails, ListenerEvents {
 
   async close(): Promise<void> {
     this.#state = "closed";
-    for (const tail of this.#tails) tail.wake();
+    for (const tail of this.#joined) tail.wake();
     this.#timer.wake();
     await this.#listener.close();
   }
@@ -154,7 +158,7 @@ export class Reader implements Tails, ListenerEvents {
       const due = await this.#timer.rest(this.#produced.size > 0, this.#tails.size > 0);
       this.#isDrainDue ||= due.areLeasesDue;
       if (!due.isCheckDue) continue;
-      if (this.#tails.size === 0 && this.#watchers.isEmpty) break;
+      if (this.#tails.size === 0 && this.#watchers.isEmpty && this.#queue.isEmpty) break;
       for (const tail of this.#tails) tail.expire();
       this.#isCheckDue = true;
     }
@@ -183,6 +187,8 @@ export class Reader implements Tails, ListenerEvents {
     this.#isDrainDue = false;
     const [rows = []] = await runner.run([this.#store.drainStatement()], this.#store.timeout);
     this.#isDrainDue ||= this.#store.onDrained(rows);
+    // Whoever writes that a producer is lost, this process does not hear of it.
+    if (!this.#listener.isListening) for (const tail of this.#produced) this.#request(tail, anyway);
   }
 
   async #read(runner: Runner): Promise<void> {

@@ -141,11 +141,12 @@ export class Store {
     const names = textArray(requests.map(({ channel }) => storedName(channel)));
     const statements = [
       `SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::text`,
-      readStatement(s, requests, history.maxAge, false),
+      // First, because a process that does not listen would read what it numbers at the next check.
       this.drainStatement(),
+      readStatement(s, requests, history.maxAge, false),
       `SELECT ${s}.touch(${names}, ${Math.ceil(history.maxAge / 4)})`,
     ];
-    const [clock, rows = [], drained = []] = await runner.run(statements, timeout);
+    const [clock, drained = [], rows = []] = await runner.run(statements, timeout);
     return {
       clock: Number(clock?.[0]?.[0]),
       results: resultsOf(rows, requests),

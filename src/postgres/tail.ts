@@ -22,10 +22,10 @@ export class Tail {
   /** Callbacks that are called once, after the next read. */
   readonly onRead: (() => void)[] = [];
   /**
-   * One number for each time that the server had lost events: the number of the last event that was left, or -1 if the
-   * channel is another one of the same name.
+   * One for each time the server had lost events: the number of the last event that was `left` (-1: the channel is
+   * another), and the run `within` which they were lost, if it is the same as before.
    */
-  readonly losses: number[] = [];
+  readonly losses: { readonly left: number; readonly within: string | undefined }[] = [];
   readonly #maxEvents: number;
   readonly #maxAge: number;
   #entries: { entry: Entry; readAt: number }[] = [];
@@ -101,7 +101,7 @@ export class Tail {
     }
     const before = "run" in this.place ? this.place.run : undefined;
     const left = before === run ? last : before === priorRun ? Math.min(since, last) : -1;
-    this.losses.push(left);
+    this.losses.push({ left, within: before === run ? run : undefined });
     this.#entries = [];
     this.place = { run, n: Math.max(left, 0) };
     return false;

@@ -32,6 +32,8 @@ export class Listener {
   #untested: ListeningConnection | undefined;
   /** Aborts the attempts to make a connection. */
   #connecting: AbortController | undefined;
+  /** Settles when the last attempts to make a connection are over. */
+  #attempts: Promise<void> = Promise.resolve();
   #isDeafReported = false;
 
   /**
@@ -58,7 +60,7 @@ export class Listener {
     if (this.#connection !== undefined) return this.#connection;
     if (this.#bell !== undefined && this.#connecting === undefined) {
       this.#connecting = new AbortController();
-      void this.#connect(this.#bell, this.#connecting.signal);
+      this.#attempts = this.#connect(this.#bell, this.#connecting.signal);
     }
     return this.#untested ?? this.#database;
   }
@@ -137,7 +139,13 @@ export class Listener {
     if (runner === this.#connection || runner === this.#untested) await this.close();
   }
 
-  /** Closes the connection, or gives up the attempts to make one. The next read of `runner` starts new attempts. */
+  /** Closes it for good, also the connection that is just being made. */
+  async end(): Promise<void> {
+    await this.close();
+    await within(this.#timeout, this.#attempts, () => {}).catch(() => {});
+  }
+
+  /** Closes the connection, or gives up the attempts to make one. Whoever asks for `runner` begins anew. */
   async close(): Promise<void> {
     this.#connecting?.abort();
     this.#connecting = undefined;

@@ -110,7 +110,7 @@ export class Reader implements Tails, ListenerEvents {
     this.#state = "closed";
     for (const tail of this.#joined) tail.wake();
     this.#timer.wake();
-    await this.#listener.close();
+    await this.#listener.end();
   }
 
   #request(tail: Tail, n: number): void {

@@ -156,10 +156,14 @@ export class Store {
 
   async #locate(channels: readonly string[], timeout: number): Promise<Location[]> {
     const names = [...new Set(channels)];
+    const stored = textArray(names.map(storedName));
+    const alive = `ARRAY(SELECT name FROM ${this.s}.channels WHERE name = ANY (${stored}) AND ended_at IS NULL)`;
     const [drained = [], rows = []] = await this.run(
       [
         this.drainStatement(names),
-        `SELECT * FROM ${this.s}.locate(${textArray(names.map(storedName))}, ${this.history.maxAge})`,
+        `SELECT * FROM ${this.s}.locate(${stored}, ${this.history.maxAge})`,
+        // The first check of a new subscription may be too late to keep its channel from being forgotten.
+        `SELECT ${this.s}.touch(${alive}, ${Math.ceil(this.history.maxAge / 4)})`,
       ],
       timeout,
     );

@@ -92,7 +92,7 @@ export class Batch<Question, Answer> {
     }
   }
 
-  /** Takes the questions of the next statement from those that wait. One whose time is up is never sent. */
+  /** Takes the questions of the next statement from those that wait. A question whose time is up is never sent. */
   #next(): Call<Question, Answer>[] {
     const calls: Call<Question, Answer>[] = [];
     let size = 0;

@@ -152,18 +152,24 @@ export class Reader implements Tails, ListenerEvents {
         if (sqlState(error) === undefined) await this.#listener.discard(runner);
         this.#isCheckDue = true;
         if (this.#isOpen) await backOff(failures++);
+        if (this.#isUnused) break;
         continue;
       }
       if (!this.#queue.isEmpty || this.#isDrainDue || this.#isCheckDue || !this.#isOpen) continue;
       const due = await this.#timer.rest(this.#produced.size > 0, this.#tails.size > 0);
       this.#isDrainDue ||= due.areLeasesDue;
       if (!due.isCheckDue) continue;
-      if (this.#tails.size === 0 && this.#watchers.isEmpty && this.#queue.isEmpty) break;
+      if (this.#isUnused) break;
       for (const tail of this.#tails) tail.expire();
       this.#isCheckDue = true;
     }
     if (this.#isOpen) this.#state = "idle";
     await this.#listener.close();
+  }
+
+  /** Whether nobody waits for anything. */
+  get #isUnused(): boolean {
+    return this.#tails.size === 0 && this.#watchers.isEmpty && this.#queue.isEmpty;
   }
 
   get #isOpen(): boolean {
@@ -201,6 +207,7 @@ export class Reader implements Tails, ListenerEvents {
       for (const onRead of callbacks.flat()) onRead();
     } catch (error) {
       for (const [index, tail] of tails.entries()) {
+        if (tail.subscriptions === 0) continue;
         this.#queue.add(tail, anyway);
         tail.onRead.push(...(callbacks[index] ?? []));
       }

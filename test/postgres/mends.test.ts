@@ -13,260 +13,316 @@ type Item = IteratorResult<any, undefined> | "nothing";
 const within = (promise: Promise<any>, milliseconds: number): Promise<Item> =>
   Promise.race([promise, sleep(milliseconds).then(() => "nothing" as const)]);
 
-describeWithPostgres("eyes", (postgres) => {
-  let brokers = 0;
-  const open = async (history?: HistoryOptions, options: Partial<PostgresBrokerOptions> = {}) => {
-    const schema = `eyes ${brokers++}`;
-    const broker = postgresBroker({ pool: postgres.pool(), schema, history, ...options });
-    await broker.migrate();
-    onTestFinished(() => broker.close());
-    return { broker, schema: options.schema ?? schema };
-  };
-  const read = async (it: AsyncIterator<any>, count: number) => {
-    const got: any[] = [];
-    for (let i = 0; i < count; i++) {
-      const item = await within(it.next(), 1500);
-      if (item === "nothing") return [...got, "nothing"];
-      if (item.done) return [...got, "done"];
-      got.push(item.value.event === "gap" ? "gap" : item.value.data);
-    }
-    return got;
-  };
-  const forget = (schema: string) =>
-    postgres.pool().query(`DELETE FROM "${schema}".events; DELETE FROM "${schema}".channels`);
+describeWithPostgres(
+  "eyes",
+  (postgres) => {
+    let brokers = 0;
+    const open = async (history?: HistoryOptions, options: Partial<PostgresBrokerOptions> = {}) => {
+      const schema = `eyes ${brokers++}`;
+      const broker = postgresBroker({ pool: postgres.pool(), schema, history, ...options });
+      await broker.migrate();
+      onTestFinished(() => broker.close());
+      return { broker, schema: options.schema ?? schema };
+    };
+    const read = async (it: AsyncIterator<any>, count: number) => {
+      const got: any[] = [];
+      for (let i = 0; i < count; i++) {
+        const item = await within(it.next(), 1500);
+        if (item === "nothing") return [...got, "nothing"];
+        if (item.done) return [...got, "done"];
+        got.push(item.value.event === "gap" ? "gap" : item.value.data);
+      }
+      return got;
+    };
+    const forget = (schema: string) =>
+      postgres.pool().query(`DELETE FROM "${schema}".events; DELETE FROM "${schema}".channels`);
 
-  it("F1a: a slow subscriber of an ended channel that is forgotten meanwhile", async () => {
-    const pool = postgres.pool();
-    const { broker, schema } = await open({ maxAge: 800 }, { pool });
-    await Promise.all(Array.from({ length: 300 }, (_, n) => broker.publish("c", { data: n })));
-    await broker.end("c");
-    const it = (await broker.subscribe("c", { from: "start" }))[Symbol.asyncIterator]();
-    await read(it, 1);
-    for (;;) {
-      const { rows } = await postgres.pool().query(`SELECT FROM "${schema}".channels`);
-      if (rows.length === 0) break;
-      await sleep(50);
-    }
-    expect(await read(it, 255)).toHaveLength(255);
-    let queries = 0;
-    pool.on("acquire", () => queries++);
-    expect({ got: await read(it, 100), queries }).toEqual({ got: expect.arrayContaining(["done"]), queries: expect.any(Number) });
-  }, 20_000);
-
-  it("F1b: a lagging subscriber of a channel that is gone does not ask for ever", async () => {
-    const pool = postgres.pool();
-    const { broker, schema } = await open({}, { pool });
-    await Promise.all(Array.from({ length: 300 }, (_, n) => broker.publish("c", { data: n })));
-    const it = (await broker.subscribe("c", { from: "start" }))[Symbol.asyncIterator]();
-    await forget(schema);
-    let queries = 0;
-    pool.on("acquire", () => queries++);
-    expect(await read(it, 2)).toEqual(["gap", "nothing"]);
-    expect(queries).toBeLessThan(20);
-  }, 20_000);
-
-  it("F1c: close() ends a subscription that waits for a detached tail", async () => {
-    const network = new TcpProxy(() => [postgres.port]);
-    await network.listen();
-    onTestFinished(() => network.close());
-    const listen = { connectionString: postgres.url.replace(String(postgres.port), String(network.port)) };
-    const { broker, schema } = await open({}, { listen });
-    const { broker: other } = await open({}, { schema });
-    await Promise.all(Array.from({ length: 300 }, (_, n) => broker.publish("c", { data: n })));
-    await broker.end("c");
-    const it = (await broker.subscribe("c", { from: "start" }))[Symbol.asyncIterator]();
-    expect(await read(it, 256)).toHaveLength(256);
-    await sleep(300);
-    network.deafen();
-    await forget(schema);
-    await other.publish("c", { data: "another" });
-    const next = it.next();
-    await sleep(300);
-    await broker.close();
-    expect(await within(next, 8000)).toEqual({ done: true, value: undefined });
-  }, 20_000);
-
-  it("F2: a subscriber that has caught up holds no page", async () => {
-    setFlagsFromString("--expose-gc");
-    const gc = runInNewContext("gc") as () => void;
-    const { broker } = await open();
-    for (let n = 0; n < 10; n++) await broker.publish("c", { data: "x".repeat(100_000) });
-    const subscribe = async () => {
+    it("F1a: a slow subscriber of an ended channel that is forgotten meanwhile", async () => {
+      const pool = postgres.pool();
+      const { broker, schema } = await open({ maxAge: 800 }, { pool });
+      await Promise.all(Array.from({ length: 300 }, (_, n) => broker.publish("c", { data: n })));
+      await broker.end("c");
       const it = (await broker.subscribe("c", { from: "start" }))[Symbol.asyncIterator]();
-      for (let i = 0; i < 10; i++) await it.next();
+      await read(it, 1);
+      for (;;) {
+        const { rows } = await postgres.pool().query(`SELECT FROM "${schema}".channels`);
+        if (rows.length === 0) break;
+        await sleep(50);
+      }
+      expect(await read(it, 255)).toHaveLength(255);
+      let queries = 0;
+      pool.on("acquire", () => queries++);
+      expect({ got: await read(it, 100), queries }).toEqual({
+        got: expect.arrayContaining(["done"]),
+        queries: expect.any(Number),
+      });
+    }, 20_000);
+
+    it("F1b: a lagging subscriber of a channel that is gone does not ask for ever", async () => {
+      const pool = postgres.pool();
+      const { broker, schema } = await open({}, { pool });
+      await Promise.all(Array.from({ length: 300 }, (_, n) => broker.publish("c", { data: n })));
+      const it = (await broker.subscribe("c", { from: "start" }))[Symbol.asyncIterator]();
+      await forget(schema);
+      let queries = 0;
+      pool.on("acquire", () => queries++);
+      expect(await read(it, 2)).toEqual(["gap", "nothing"]);
+      expect(queries).toBeLessThan(20);
+    }, 20_000);
+
+    it("F1c: close() ends a subscription that waits for a detached tail", async () => {
+      const network = new TcpProxy(() => [postgres.port]);
+      await network.listen();
+      onTestFinished(() => network.close());
+      const listen = { connectionString: postgres.url.replace(String(postgres.port), String(network.port)) };
+      const { broker, schema } = await open({}, { listen });
+      const { broker: other } = await open({}, { schema });
+      await Promise.all(Array.from({ length: 300 }, (_, n) => broker.publish("c", { data: n })));
+      await broker.end("c");
+      const it = (await broker.subscribe("c", { from: "start" }))[Symbol.asyncIterator]();
+      expect(await read(it, 256)).toHaveLength(256);
+      await sleep(300);
+      network.deafen();
+      await forget(schema);
+      await other.publish("c", { data: "another" });
+      const next = it.next();
+      await sleep(300);
+      await broker.close();
+      expect(await within(next, 8000)).toEqual({ done: true, value: undefined });
+    }, 20_000);
+
+    it("F2: a subscriber that has caught up holds no page", async () => {
+      setFlagsFromString("--expose-gc");
+      const gc = runInNewContext("gc") as () => void;
+      const { broker } = await open();
+      for (let n = 0; n < 10; n++) await broker.publish("c", { data: "x".repeat(100_000) });
+      const subscribe = async () => {
+        const it = (await broker.subscribe("c", { from: "start" }))[Symbol.asyncIterator]();
+        for (let i = 0; i < 10; i++) await it.next();
+        void it.next();
+        await sleep(1);
+        return it;
+      };
+      await subscribe();
+      gc();
+      const before = process.memoryUsage().heapUsed;
+      const all = [];
+      for (let i = 0; i < 50; i++) all.push(await subscribe());
+      await sleep(100);
+      gc();
+      const each = (process.memoryUsage().heapUsed - before) / 50;
+      expect(all).toHaveLength(50);
+      expect(each).toBeLessThan(100_000);
+    }, 30_000);
+
+    it("F3: a publish that was rejected is not stored later", async () => {
+      const { broker, schema } = await open({}, { timeout: 1000 });
+      await broker.publish("a", { data: 0 });
+      await broker.publish("b", { data: 0 });
+      const client = await postgres.pool().connect();
+      await client.query("BEGIN");
+      await client.query(`SELECT FROM "${schema}".channels FOR UPDATE`);
+      const count = async () =>
+        Number((await postgres.pool().query(`SELECT last FROM "${schema}".channels WHERE name = 'b'`)).rows[0].last);
+      const settle = (p: Promise<unknown>) =>
+        p.then(
+          () => "stored",
+          () => "rejected",
+        );
+      const first = settle(broker.publish("a", { data: 1 }));
+      await sleep(100);
+      const second = settle(broker.publish("b", { data: 1 }));
+      await sleep(800);
+      const third = settle(broker.publish("b", { data: 2 }));
+      expect(await first).toBe("rejected");
+      const outcome = await second;
+      const then = await count();
+      await sleep(300);
+      await client.query("COMMIT");
+      client.release();
+      await third;
+      await sleep(100);
+      expect(outcome).toBe("rejected");
+      expect({ third: await third, then, last: await count() }).toEqual({ third: "stored", then: 1, last: 2 });
+    }, 20_000);
+
+    it("F4: a subscription that begins after a failover, on a tail from before it", async () => {
+      const { broker, schema } = await open({}, { listen: false, pollInterval: 3000 });
+      for (let n = 1; n <= 12; n++) await broker.publish("c", { data: n });
+      const old = (await broker.subscribe("c"))[Symbol.asyncIterator]();
+      const waiting = old.next();
+      await sleep(500);
+      // The server lost 11 and 12, then another process published 11', 12', 13'.
+      const pool = postgres.pool();
+      await pool.query(`UPDATE "${schema}".events SET payload = '{"text":"new"}' WHERE n > 10`);
+      await pool.query(
+        `INSERT INTO "${schema}".events SELECT channel, 13, at, '{"text":"new"}' FROM "${schema}".events WHERE n = 12`,
+      );
+      // The real timeline is one that publish compares: let the era before be another.
+      await pool.query(`UPDATE "${schema}".channels SET prior_era = era, era = era + 1, since = 10, last = 13`);
+      const { rows } = await pool.query(`SELECT to_hex(id) || '.' || era || '-13' AS id FROM "${schema}".channels`);
+      const now = (await broker.subscribe("c"))[Symbol.asyncIterator]();
+      const back = (await broker.subscribe("c", { lastEventId: rows[0].id }))[Symbol.asyncIterator]();
+      const [a, b] = await Promise.all([within(now.next(), 4500), within(back.next(), 4500), waiting]);
+      expect([a, b]).toEqual(["nothing", "nothing"]);
+    }, 20_000);
+
+    it("F5a: listen: false: a transaction's event comes within one interval", async () => {
+      const { broker } = await open({}, { listen: false, pollInterval: 2000 });
+      const it = (await broker.subscribe("c"))[Symbol.asyncIterator]();
+      const next = it.next();
+      await sleep(700);
+      const client = await postgres.pool().connect();
+      await client.query("BEGIN");
+      await broker.publish("c", { data: 1 }, { client });
+      await client.query("COMMIT");
+      client.release();
+      const began = performance.now();
+      await next;
+      expect(performance.now() - began).toBeLessThan(2300);
+    }, 20_000);
+
+    it("F5b: listen: false: lost comes within lease plus two seconds", async () => {
+      const { broker, schema } = await open({}, { listen: false });
+      const { broker: dying } = await open({}, { schema });
+      await dying.produce(
+        "c",
+        async function* () {
+          yield { data: 1 };
+          await sleep(100_000, undefined, { ref: false });
+          yield { data: 2 };
+        },
+        { lease: 1000 },
+      );
+      await sleep(300);
+      const it = (await broker.subscribe("c", { from: "start" }))[Symbol.asyncIterator]();
+      expect(await read(it, 1)).toEqual([1]);
+      const next = it.next();
+      await sleep(200);
+      // The producer stands still: its token is taken away and the lease runs out.
+      await postgres
+        .pool()
+        .query(
+          `UPDATE "${schema}".channels SET producer = 'other', lease_until = clock_timestamp() + interval '1 second'`,
+        );
+      const began = performance.now();
+      await next;
+      expect(performance.now() - began).toBeLessThan(3000);
+    }, 30_000);
+
+    it("F6: a stranger's name that the database cannot hold fails nobody else's subscribe", async () => {
+      await postgres.pool().query("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
+      const { broker } = await open({}, { pool: postgres.pool({ database: "latin" }) });
+      const results = await Promise.allSettled([broker.subscribe("fine"), broker.subscribe("日本")]);
+      expect(results.map(({ status }) => status)).toEqual(["fulfilled", "rejected"]);
+    }, 20_000);
+
+    it("F7: a channel with a subscription is not forgotten", async () => {
+      const { broker, schema } = await open({ maxAge: 2000 });
+      const { broker: other } = await open({ maxAge: 2000 }, { schema });
+      // The reader runs.
+      const it = (await broker.subscribe("other"))[Symbol.asyncIterator]();
       void it.next();
-      await sleep(1);
-      return it;
-    };
-    await subscribe();
-    gc();
-    const before = process.memoryUsage().heapUsed;
-    const all = [];
-    for (let i = 0; i < 50; i++) all.push(await subscribe());
-    await sleep(100);
-    gc();
-    const each = (process.memoryUsage().heapUsed - before) / 50;
-    expect(all).toHaveLength(50);
-    expect(each).toBeLessThan(100_000);
-  }, 30_000);
+      await sleep(300);
+      await other.publish("c", { data: 1 });
+      await postgres
+        .pool()
+        .query(
+          `UPDATE "${schema}".channels SET touched = touched - interval '1950 ms' WHERE name = 'c'; UPDATE "${schema}".events SET at = at - interval '1950 ms'`,
+        );
+      const sub = (await broker.subscribe("c"))[Symbol.asyncIterator]();
+      const next = sub.next();
+      await sleep(60);
+      await postgres.pool().query(`SELECT "${schema}".sweep(-1, 2000)`);
+      const { rowCount } = await postgres.pool().query(`SELECT FROM "${schema}".channels WHERE name = 'c'`);
+      await other.publish("c", { data: 2 });
+      const item: any = await within(next, 5000);
+      expect({ rowCount, event: item.value?.event, data: item.value?.data }).toEqual({
+        rowCount: 1,
+        event: undefined,
+        data: 2,
+      });
+    }, 20_000);
 
-  it("F3: a publish that was rejected is not stored later", async () => {
-    const { broker, schema } = await open({}, { timeout: 1000 });
-    await broker.publish("a", { data: 0 });
-    await broker.publish("b", { data: 0 });
-    const client = await postgres.pool().connect();
-    await client.query("BEGIN");
-    await client.query(`SELECT FROM "${schema}".channels FOR UPDATE`);
-    const count = async () => Number((await postgres.pool().query(`SELECT last FROM "${schema}".channels WHERE name = 'b'`)).rows[0].last);
-    const settle = (p: Promise<unknown>) => p.then(() => "stored", () => "rejected");
-    const first = settle(broker.publish("a", { data: 1 }));
-    await sleep(100);
-    const second = settle(broker.publish("b", { data: 1 }));
-    await sleep(800);
-    const third = settle(broker.publish("b", { data: 2 }));
-    expect(await first).toBe("rejected");
-    const outcome = await second;
-    const then = await count();
-    await sleep(300);
-    await client.query("COMMIT");
-    client.release();
-    await third;
-    await sleep(100);
-    expect(outcome).toBe("rejected");
-    expect({ third: await third, then, last: await count() }).toEqual({ third: "stored", then: 1, last: 2 });
-  }, 20_000);
+    it("F8: what is asked of a reader just when it comes to rest is answered", async () => {
+      const history = { maxEvents: 10, maxAge: 10_000 };
+      const status = { run: "a.1", priorRun: undefined, since: 0, last: 1, isEnded: true, production: "over", born: 0 };
+      const result = { status, entries: [], error: undefined };
+      const store = {
+        history,
+        timeout: 1000,
+        read: async (tails: unknown[]) => tails.map(() => result),
+        check: async (tails: unknown[]) => ({ clock: 1, results: tails.map(() => result), hasMore: false }),
+        onDrained: () => false,
+      };
+      const reader = new Reader(store as never, { run: async () => [] } as never, undefined, 100);
+      onTestFinished(() => reader.close());
+      const tail = reader.join("c", { place: { run: "a.1", n: 1 }, status: undefined });
+      await sleep(10);
+      // Ended, so it has been detached. Nothing else is read.
+      expect(reader.find("c")).toBeUndefined();
+      const until = performance.now() + 120;
+      while (performance.now() < until);
+      expect(
+        await within(
+          reader.refresh(tail).then(() => "read" as never),
+          1000,
+        ),
+      ).toBe("read");
+    });
 
-  it("F4: a subscription that begins after a failover, on a tail from before it", async () => {
-    const { broker, schema } = await open({}, { listen: false, pollInterval: 3000 });
-    for (let n = 1; n <= 12; n++) await broker.publish("c", { data: n });
-    const old = (await broker.subscribe("c"))[Symbol.asyncIterator]();
-    const waiting = old.next();
-    await sleep(500);
-    // The server lost 11 and 12, then another process published 11', 12', 13'.
-    const pool = postgres.pool();
-    await pool.query(`UPDATE "${schema}".events SET payload = '{"text":"new"}' WHERE n > 10`);
-    await pool.query(`INSERT INTO "${schema}".events SELECT channel, 13, at, '{"text":"new"}' FROM "${schema}".events WHERE n = 12`);
-    // The real timeline is one that publish compares: let the era before be another.
-    await pool.query(`UPDATE "${schema}".channels SET prior_era = era, era = era + 1, since = 10, last = 13`);
-    const { rows } = await pool.query(`SELECT to_hex(id) || '.' || era || '-13' AS id FROM "${schema}".channels`);
-    const now = (await broker.subscribe("c"))[Symbol.asyncIterator]();
-    const back = (await broker.subscribe("c", { lastEventId: rows[0].id }))[Symbol.asyncIterator]();
-    const [a, b] = await Promise.all([within(now.next(), 4500), within(back.next(), 4500), waiting]);
-    expect([a, b]).toEqual(["nothing", "nothing"]);
-  }, 20_000);
+    it("F9: a publish whose batch was split is not stored after it was rejected", async () => {
+      await postgres.pool().query("CREATE DATABASE latin2 ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
+      const pool: Pool = postgres.pool({ database: "latin2", max: 1 });
+      const { broker, schema } = await open({}, { pool, timeout: 1000 });
+      await broker.publish("fine", { data: 0 });
+      await sleep(200);
+      const settle = (p: Promise<unknown>) =>
+        p.then(
+          () => "stored",
+          () => "rejected",
+        );
+      const client = await pool.connect();
+      const outcomes = Promise.all([
+        settle(broker.publish("fine", { data: 1 })),
+        settle(broker.publish("日本", { data: 1 })),
+      ]);
+      await sleep(850);
+      client.release();
+      const held: Promise<void> = new Promise((resolve) =>
+        pool.connect(
+          (_e, _c, release) =>
+            void sleep(600).then(() => {
+              release();
+              resolve();
+            }),
+        ),
+      );
+      const [fine] = await outcomes;
+      await held;
+      await sleep(500);
+      const { rows } = await pool.query(`SELECT last FROM "${schema}".channels WHERE name = 'fine'`);
+      expect({ fine, last: rows[0].last }).toEqual({ fine: "rejected", last: "1" });
+    }, 20_000);
 
-  it("F5a: listen: false: a transaction's event comes within one interval", async () => {
-    const { broker } = await open({}, { listen: false, pollInterval: 2000 });
-    const it = (await broker.subscribe("c"))[Symbol.asyncIterator]();
-    const next = it.next();
-    await sleep(700);
-    const client = await postgres.pool().connect();
-    await client.query("BEGIN");
-    await broker.publish("c", { data: 1 }, { client });
-    await client.query("COMMIT");
-    client.release();
-    const began = performance.now();
-    await next;
-    expect(performance.now() - began).toBeLessThan(2300);
-  }, 20_000);
-
-  it("F5b: listen: false: lost comes within lease plus two seconds", async () => {
-    const { broker, schema } = await open({}, { listen: false });
-    const { broker: dying } = await open({}, { schema });
-    await dying.produce("c", async function* () { yield { data: 1 }; await sleep(100_000, undefined, { ref: false }); yield { data: 2 }; }, { lease: 1000 });
-    await sleep(300);
-    const it = (await broker.subscribe("c", { from: "start" }))[Symbol.asyncIterator]();
-    expect(await read(it, 1)).toEqual([1]);
-    const next = it.next();
-    await sleep(200);
-    // The producer stands still: its token is taken away and the lease runs out.
-    await postgres.pool().query(`UPDATE "${schema}".channels SET producer = 'other', lease_until = clock_timestamp() + interval '1 second'`);
-    const began = performance.now();
-    await next;
-    expect(performance.now() - began).toBeLessThan(3000);
-  }, 30_000);
-
-  it("F6: a stranger's name that the database cannot hold fails nobody else's subscribe", async () => {
-    await postgres.pool().query("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
-    const { broker } = await open({}, { pool: postgres.pool({ database: "latin" }) });
-    const results = await Promise.allSettled([broker.subscribe("fine"), broker.subscribe("日本")]);
-    expect(results.map(({ status }) => status)).toEqual(["fulfilled", "rejected"]);
-  }, 20_000);
-
-  it("F7: a channel with a subscription is not forgotten", async () => {
-    const { broker, schema } = await open({ maxAge: 2000 });
-    const { broker: other } = await open({ maxAge: 2000 }, { schema });
-    // The reader runs.
-    const it = (await broker.subscribe("other"))[Symbol.asyncIterator]();
-    void it.next();
-    await sleep(300);
-    await other.publish("c", { data: 1 });
-    await postgres.pool().query(`UPDATE "${schema}".channels SET touched = touched - interval '1950 ms' WHERE name = 'c'; UPDATE "${schema}".events SET at = at - interval '1950 ms'`);
-    const sub = (await broker.subscribe("c"))[Symbol.asyncIterator]();
-    const next = sub.next();
-    await sleep(60);
-    await postgres.pool().query(`SELECT "${schema}".sweep(-1, 2000)`);
-    const { rowCount } = await postgres.pool().query(`SELECT FROM "${schema}".channels WHERE name = 'c'`);
-    await other.publish("c", { data: 2 });
-    const item: any = await within(next, 5000);
-    expect({ rowCount, event: item.value?.event, data: item.value?.data }).toEqual({ rowCount: 1, event: undefined, data: 2 });
-  }, 20_000);
-
-  it("F8: what is asked of a reader just when it comes to rest is answered", async () => {
-    const history = { maxEvents: 10, maxAge: 10_000 };
-    const status = { run: "a.1", priorRun: undefined, since: 0, last: 1, isEnded: true, production: "over", born: 0 };
-    const result = { status, entries: [], error: undefined };
-    const store = {
-      history,
-      timeout: 1000,
-      read: async (tails: unknown[]) => tails.map(() => result),
-      check: async (tails: unknown[]) => ({ clock: 1, results: tails.map(() => result), hasMore: false }),
-      onDrained: () => false,
-    };
-    const reader = new Reader(store as never, { run: async () => [] } as never, undefined, 100);
-    onTestFinished(() => reader.close());
-    const tail = reader.join("c", { place: { run: "a.1", n: 1 }, status: undefined });
-    await sleep(10);
-    // Ended, so it has been detached. Nothing else is read.
-    expect(reader.find("c")).toBeUndefined();
-    const until = performance.now() + 120;
-    while (performance.now() < until);
-    expect(await within(reader.refresh(tail).then(() => "read" as never), 1000)).toBe("read");
-  });
-
-  it("F9: a publish whose batch was split is not stored after it was rejected", async () => {
-    await postgres.pool().query("CREATE DATABASE latin2 ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
-    const pool: Pool = postgres.pool({ database: "latin2", max: 1 });
-    const { broker, schema } = await open({}, { pool, timeout: 1000 });
-    await broker.publish("fine", { data: 0 });
-    await sleep(200);
-    const settle = (p: Promise<unknown>) => p.then(() => "stored", () => "rejected");
-    const client = await pool.connect();
-    const outcomes = Promise.all([settle(broker.publish("fine", { data: 1 })), settle(broker.publish("日本", { data: 1 }))]);
-    await sleep(850);
-    client.release();
-    const held: Promise<void> = new Promise((resolve) => pool.connect((_e, _c, release) => void sleep(600).then(() => { release(); resolve(); })));
-    const [fine] = await outcomes;
-    await held;
-    await sleep(500);
-    const { rows } = await pool.query(`SELECT last FROM "${schema}".channels WHERE name = 'fine'`);
-    expect({ fine, last: rows[0].last }).toEqual({ fine: "rejected", last: "1" });
-  }, 20_000);
-
-  it("F10: close() has closed the connection that was being made", async () => {
-    const { broker } = await open();
-    const name = "eyes-closing";
-    const { broker: mine } = await open({}, { pool: postgres.pool({ application_name: name }) });
-    const it = (await mine.subscribe("c"))[Symbol.asyncIterator]();
-    void it.next();
-    await mine.close();
-    let most = 0;
-    for (let i = 0; i < 20; i++) {
-      const { rows } = await postgres.pool().query(`SELECT query FROM pg_stat_activity WHERE application_name = $1 AND query LIKE '%LISTEN%'`, [name]);
-      most = Math.max(most, rows.length);
-      await sleep(5);
-    }
-    expect(broker).toBeDefined();
-    expect(most).toBe(0);
-  }, 20_000);
-}, ["fsync=off"]);
+    it("F10: close() has closed the connection that was being made", async () => {
+      const { broker } = await open();
+      const name = "eyes-closing";
+      const { broker: mine } = await open({}, { pool: postgres.pool({ application_name: name }) });
+      const it = (await mine.subscribe("c"))[Symbol.asyncIterator]();
+      void it.next();
+      await mine.close();
+      let most = 0;
+      for (let i = 0; i < 20; i++) {
+        const { rows } = await postgres
+          .pool()
+          .query(`SELECT query FROM pg_stat_activity WHERE application_name = $1 AND query LIKE '%LISTEN%'`, [name]);
+        most = Math.max(most, rows.length);
+        await sleep(5);
+      }
+      expect(broker).toBeDefined();
+      expect(most).toBe(0);
+    }, 20_000);
+  },
+  ["fsync=off"],
+);

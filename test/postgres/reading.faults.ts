@@ -3,7 +3,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import type { HistoryOptions } from "express-event-source";
 import { postgresBroker, type PostgresBrokerOptions } from "express-event-source/postgres";
-import { Pool } from "pg";
+import type { Pool } from "pg";
 import { expect, it, onTestFinished } from "vitest";
 import { Reader } from "../../src/postgres/reader.js";
 import { TcpProxy } from "../redis/tcp-proxy.js";
@@ -14,20 +14,20 @@ const within = (promise: Promise<any>, milliseconds: number): Promise<Item> =>
   Promise.race([promise, sleep(milliseconds).then(() => "nothing" as const)]);
 
 describeWithPostgres(
-  "eyes",
+  "the reads of postgresBroker",
   (postgres) => {
     let brokers = 0;
     const open = async (history?: HistoryOptions, options: Partial<PostgresBrokerOptions> = {}) => {
-      const schema = `eyes ${brokers++}`;
+      const schema = `reads ${brokers++}`;
       const broker = postgresBroker({ pool: postgres.pool(), schema, history, ...options });
       await broker.migrate();
       onTestFinished(() => broker.close());
       return { broker, schema: options.schema ?? schema };
     };
-    const read = async (it: AsyncIterator<any>, count: number) => {
+    const read = async (it: AsyncIterator<any>, count: number, patience = 20_000) => {
       const got: any[] = [];
       for (let i = 0; i < count; i++) {
-        const item = await within(it.next(), 1500);
+        const item = await within(it.next(), patience);
         if (item === "nothing") return [...got, "nothing"];
         if (item.done) return [...got, "done"];
         got.push(item.value.event === "gap" ? "gap" : item.value.data);
@@ -37,7 +37,7 @@ describeWithPostgres(
     const forget = (schema: string) =>
       postgres.pool().query(`DELETE FROM "${schema}".events; DELETE FROM "${schema}".channels`);
 
-    it("F1a: a slow subscriber of an ended channel that is forgotten meanwhile", async () => {
+    it("ends a slow subscription to an ended channel that is forgotten meanwhile", async () => {
       const pool = postgres.pool();
       const { broker, schema } = await open({ maxAge: 800 }, { pool });
       await Promise.all(Array.from({ length: 300 }, (_, n) => broker.publish("c", { data: n })));
@@ -56,9 +56,9 @@ describeWithPostgres(
         got: expect.arrayContaining(["done"]),
         queries: expect.any(Number),
       });
-    }, 20_000);
+    }, 60_000);
 
-    it("F1b: a lagging subscriber of a channel that is gone does not ask for ever", async () => {
+    it("does not ask for ever for what a lagging subscription missed in a channel that is gone", async () => {
       const pool = postgres.pool();
       const { broker, schema } = await open({}, { pool });
       await Promise.all(Array.from({ length: 300 }, (_, n) => broker.publish("c", { data: n })));
@@ -66,11 +66,12 @@ describeWithPostgres(
       await forget(schema);
       let queries = 0;
       pool.on("acquire", () => queries++);
-      expect(await read(it, 2)).toEqual(["gap", "nothing"]);
+      expect(await read(it, 1)).toEqual(["gap"]);
+      expect(await read(it, 1, 1_500)).toEqual(["nothing"]);
       expect(queries).toBeLessThan(20);
-    }, 20_000);
+    }, 60_000);
 
-    it("F1c: close() ends a subscription that waits for a detached tail", async () => {
+    it("ends a subscription to an ended channel when the broker is closed while the database does not answer", async () => {
       const network = new TcpProxy(() => [postgres.port]);
       await network.listen();
       onTestFinished(() => network.close());
@@ -82,16 +83,16 @@ describeWithPostgres(
       const it = (await broker.subscribe("c", { from: "start" }))[Symbol.asyncIterator]();
       expect(await read(it, 256)).toHaveLength(256);
       await sleep(300);
-      network.deafen();
+      void network.deafen();
       await forget(schema);
       await other.publish("c", { data: "another" });
       const next = it.next();
       await sleep(300);
       await broker.close();
-      expect(await within(next, 8000)).toEqual({ done: true, value: undefined });
-    }, 20_000);
+      expect(await within(next, 20_000)).toEqual({ done: true, value: undefined });
+    }, 60_000);
 
-    it("F2: a subscriber that has caught up holds no page", async () => {
+    it("holds no page for a subscription that has caught up", async () => {
       setFlagsFromString("--expose-gc");
       const gc = runInNewContext("gc") as () => void;
       const { broker } = await open();
@@ -113,9 +114,9 @@ describeWithPostgres(
       const each = (process.memoryUsage().heapUsed - before) / 50;
       expect(all).toHaveLength(50);
       expect(each).toBeLessThan(100_000);
-    }, 30_000);
+    }, 60_000);
 
-    it("F3: a publish that was rejected is not stored later", async () => {
+    it("does not store an event after its publish was rejected, though others of the batch had more time", async () => {
       const { broker, schema } = await open({}, { timeout: 1000 });
       await broker.publish("a", { data: 0 });
       await broker.publish("b", { data: 0 });
@@ -144,9 +145,9 @@ describeWithPostgres(
       await sleep(100);
       expect(outcome).toBe("rejected");
       expect({ third: await third, then, last: await count() }).toEqual({ third: "stored", then: 1, last: 2 });
-    }, 20_000);
+    }, 60_000);
 
-    it("F4: a subscription that begins after a failover, on a tail from before it", async () => {
+    it("says no gap to a subscription that begins after a failover, beside one from before it", async () => {
       const { broker, schema } = await open({}, { listen: false, pollInterval: 3000 });
       for (let n = 1; n <= 12; n++) await broker.publish("c", { data: n });
       const old = (await broker.subscribe("c"))[Symbol.asyncIterator]();
@@ -165,12 +166,13 @@ describeWithPostgres(
       const back = (await broker.subscribe("c", { lastEventId: rows[0].id }))[Symbol.asyncIterator]();
       const [a, b] = await Promise.all([within(now.next(), 4500), within(back.next(), 4500), waiting]);
       expect([a, b]).toEqual(["nothing", "nothing"]);
-    }, 20_000);
+    }, 60_000);
 
-    it("F5a: listen: false: a transaction's event comes within one interval", async () => {
-      const { broker } = await open({}, { listen: false, pollInterval: 2000 });
+    it("reads what a transaction published within one interval, without listening", async () => {
+      const { broker } = await open({}, { listen: false, pollInterval: 4_000 });
       const it = (await broker.subscribe("c"))[Symbol.asyncIterator]();
       const next = it.next();
+      // Its first check is over.
       await sleep(700);
       const client = await postgres.pool().connect();
       await client.query("BEGIN");
@@ -179,10 +181,10 @@ describeWithPostgres(
       client.release();
       const began = performance.now();
       await next;
-      expect(performance.now() - began).toBeLessThan(2300);
-    }, 20_000);
+      expect(performance.now() - began).toBeLessThan(6_500);
+    }, 60_000);
 
-    it("F5b: listen: false: lost comes within lease plus two seconds", async () => {
+    it("says that a producer is lost within its lease and a few seconds, without listening", async () => {
       const { broker, schema } = await open({}, { listen: false });
       const { broker: dying } = await open({}, { schema });
       await dying.produce(
@@ -207,17 +209,17 @@ describeWithPostgres(
         );
       const began = performance.now();
       await next;
-      expect(performance.now() - began).toBeLessThan(3000);
-    }, 30_000);
+      expect(performance.now() - began).toBeLessThan(7_000);
+    }, 60_000);
 
-    it("F6: a stranger's name that the database cannot hold fails nobody else's subscribe", async () => {
+    it("fails nobody else's subscribe because of a name that the database cannot hold", async () => {
       await postgres.pool().query("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
       const { broker } = await open({}, { pool: postgres.pool({ database: "latin" }) });
       const results = await Promise.allSettled([broker.subscribe("fine"), broker.subscribe("日本")]);
       expect(results.map(({ status }) => status)).toEqual(["fulfilled", "rejected"]);
-    }, 20_000);
+    }, 60_000);
 
-    it("F7: a channel with a subscription is not forgotten", async () => {
+    it("keeps a channel from being forgotten from the moment of the subscription", async () => {
       const { broker, schema } = await open({ maxAge: 2000 });
       const { broker: other } = await open({ maxAge: 2000 }, { schema });
       // The reader runs.
@@ -236,15 +238,15 @@ describeWithPostgres(
       await postgres.pool().query(`SELECT "${schema}".sweep(-1, 2000)`);
       const { rowCount } = await postgres.pool().query(`SELECT FROM "${schema}".channels WHERE name = 'c'`);
       await other.publish("c", { data: 2 });
-      const item: any = await within(next, 5000);
+      const item: any = await within(next, 20_000);
       expect({ rowCount, event: item.value?.event, data: item.value?.data }).toEqual({
         rowCount: 1,
         event: undefined,
         data: 2,
       });
-    }, 20_000);
+    }, 60_000);
 
-    it("F8: what is asked of a reader just when it comes to rest is answered", async () => {
+    it("answers what it is asked just when it comes to rest", async () => {
       const history = { maxEvents: 10, maxAge: 10_000 };
       const status = { run: "a.1", priorRun: undefined, since: 0, last: 1, isEnded: true, production: "over", born: 0 };
       const result = { status, entries: [], error: undefined };
@@ -271,7 +273,7 @@ describeWithPostgres(
       ).toBe("read");
     });
 
-    it("F9: a publish whose batch was split is not stored after it was rejected", async () => {
+    it("does not store an event after its publish was rejected, though its batch had to be split", async () => {
       await postgres.pool().query("CREATE DATABASE latin2 ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
       const pool: Pool = postgres.pool({ database: "latin2", max: 1 });
       const { broker, schema } = await open({}, { pool, timeout: 1000 });
@@ -303,9 +305,9 @@ describeWithPostgres(
       await sleep(500);
       const { rows } = await pool.query(`SELECT last FROM "${schema}".channels WHERE name = 'fine'`);
       expect({ fine, last: rows[0].last }).toEqual({ fine: "rejected", last: "1" });
-    }, 20_000);
+    }, 60_000);
 
-    it("F10: close() has closed the connection that was being made", async () => {
+    it("has closed the connection that was just being made when close() resolves", async () => {
       const { broker } = await open();
       const name = "eyes-closing";
       const { broker: mine } = await open({}, { pool: postgres.pool({ application_name: name }) });
@@ -322,7 +324,7 @@ describeWithPostgres(
       }
       expect(broker).toBeDefined();
       expect(most).toBe(0);
-    }, 20_000);
+    }, 60_000);
   },
   ["fsync=off"],
 );

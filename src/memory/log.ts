@@ -1,6 +1,6 @@
 import { isTurnSpent, whenTurnComes } from "../runtime/turn.js";
+import { wakeSoon } from "../runtime/woken.js";
 import type { Waiter } from "../source/feed.js";
-import { afterWoken } from "../source/pump.js";
 import type { History } from "../broker/checks.js";
 import type { PublishedEvent } from "../broker/broker.js";
 
@@ -98,7 +98,7 @@ export class Log {
       this.#trim();
     };
     // The tick comes after the promises of those that read with `next`.
-    afterWoken(() => process.nextTick(() => (isTurnSpent() ? whenTurnComes(trim) : trim())));
+    wakeSoon({ onWoken: () => process.nextTick(() => (isTurnSpent() ? whenTurnComes(trim) : trim())) });
   }
 
   #trim(): void {

@@ -76,14 +76,15 @@ export class Batch<Question, Answer> {
     const [first] = calls;
     if (first === undefined) return;
     try {
-      // Of those that go together, none is carried out after it has been rejected.
+      // By the first deadline: no question of the statement is carried out after it has been rejected.
       const answers = await this.#ask(
         calls.map(({ question }) => question),
         first.deadline - performance.now(),
       );
       for (const [index, call] of calls.entries()) call.resolve(answers[index] as Answer);
     } catch (error) {
-      // What the database cannot hold (a character, so many bytes) must not take the others with it.
+      // A question that the database cannot hold (for one of its characters, or its size) must not fail the others. So
+      // they are halved until that one is alone.
       if ((error as EventStreamError).code === "ERR_UNSERIALIZABLE_DATA" && calls.length > 1) {
         const middle = calls.length >> 1;
         await this.#answer(calls.slice(0, middle));
@@ -101,7 +102,7 @@ export class Batch<Question, Answer> {
       if (!call.isOver) {
         size += this.#sizeOf(call.question);
         const [first = call] = calls;
-        // One that has much more time left than the first is not to be given up with it.
+        // The first deadline counts for all, so a question with much more time left waits for the next statement.
         if (first !== call && (size > this.#maxSize || call.deadline - first.deadline > this.#timeout / 10)) break;
         calls.push(call);
       }

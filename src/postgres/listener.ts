@@ -139,13 +139,13 @@ export class Listener {
     if (runner === this.#connection || runner === this.#untested) await this.close();
   }
 
-  /** Closes it for good, also the connection that is just being made. */
+  /** Closes the connection for good, and waits until one that is just being made is closed too. */
   async end(): Promise<void> {
     await this.close();
     await within(this.#timeout, this.#attempts, () => {}).catch(() => {});
   }
 
-  /** Closes the connection, or gives up the attempts to make one. Whoever asks for `runner` begins anew. */
+  /** Closes the connection, or gives up the attempts to make one. The next read of `runner` starts new attempts. */
   async close(): Promise<void> {
     this.#connecting?.abort();
     this.#connecting = undefined;

@@ -24,7 +24,7 @@ export class Reader implements Tails, ListenerEvents {
   readonly #listener: Listener;
   readonly #timer: PollTimer;
   readonly #tails = new TailIndex();
-  /** All that have subscriptions, also those that later subscriptions do not get. */
+  /** All tails that have subscriptions, including detached ones. */
   readonly #joined = new Set<Tail>();
   readonly #watchers = new EndWatchers();
   readonly #queue = new ReadQueue();
@@ -193,7 +193,7 @@ export class Reader implements Tails, ListenerEvents {
     this.#isDrainDue = false;
     const [rows = []] = await runner.run([this.#store.drainStatement()], this.#store.timeout);
     this.#isDrainDue ||= this.#store.onDrained(rows);
-    // Whoever writes that a producer is lost, this process does not hear of it.
+    // Without notifications, this process does not hear that a producer is lost.
     if (!this.#listener.isListening) for (const tail of this.#produced) this.#request(tail, anyway);
   }
 

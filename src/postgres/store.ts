@@ -5,6 +5,7 @@ import { Batch } from "./batch.js";
 import { type Database, explain, type Row, type Runner, sqlState } from "./database.js";
 import { type ChannelStatus, statusOf } from "./channel-status.js";
 import type { Place } from "./place.js";
+import { milliseconds } from "./plpgsql.js";
 import { type ReadResult, resultsOf, type ReadRequest, readStatement } from "./read-statement.js";
 import { identifier, originalName, storedName, textArray } from "./sql.js";
 
@@ -140,8 +141,8 @@ export class Store {
     const { s, history, timeout } = this;
     const names = textArray(requests.map(({ channel }) => storedName(channel)));
     const statements = [
-      `SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::text`,
-      // First, because a process that does not listen would read what it numbers at the next check.
+      `SELECT ${milliseconds("clock_timestamp()")}`,
+      // Drains first: a process that does not listen would otherwise read the numbered events at the next check only.
       this.drainStatement(),
       readStatement(s, requests, history.maxAge, false),
       `SELECT ${s}.touch(${names}, ${Math.ceil(history.maxAge / 4)})`,
@@ -187,7 +188,8 @@ export class Store {
     const distinct = new Map(readings.map((reading, index) => [keys[index] as string, reading]));
     const asked = [...distinct.values()];
     const [rows = []] = await this.run([readStatement(this.s, asked, this.history.maxAge, true)], timeout);
-    const found = new Map(resultsOf(rows, asked).map((one, index) => [[...distinct.keys()][index], one]));
+    const order = [...distinct.keys()];
+    const found = new Map(resultsOf(rows, asked).map((one, index) => [order[index], one]));
     return keys.map((key) => found.get(key) as ReadResult);
   }
 }

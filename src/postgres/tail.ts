@@ -22,8 +22,8 @@ export class Tail {
   /** Callbacks that are called once, after the next read. */
   readonly onRead: (() => void)[] = [];
   /**
-   * One for each time the server had lost events: the number of the last event that was `left` (-1: the channel is
-   * another), and the run `within` which they were lost, if it is the same as before.
+   * One entry for each time that the server had lost events. `left` is the number of the last event that was left, or -1
+   * if the channel is another one of the same name. `within` is the run that lost them, if the run is still the same.
    */
   readonly losses: { readonly left: number; readonly within: string | undefined }[] = [];
   readonly #maxEvents: number;

@@ -115,7 +115,7 @@ export class Bell {
   async #update(connection: OwnConnection): Promise<void> {
     const added: string[] = [];
     const deleted: string[] = [];
-    /** Deleted and added again before this: in between nobody took their messages. */
+    /** Keys that were deleted and added again before this update. Messages in between have been ignored. */
     const kept: string[] = [];
     for (const key of this.#changed) {
       if (added.length + deleted.length === batchSize) break;

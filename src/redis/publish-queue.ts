@@ -113,7 +113,7 @@ export class PublishQueue {
     return (this.#clock = { now, at: performance.now() });
   }
 
-  /** An ID older than any that Redis makes from now on, as far as the time in its last answer shows. */
+  /** An ID older than any that Redis makes from now on, estimated from the time in its last answer. */
   #since({ now, at }: Clock): string {
     const elapsed = performance.now() - at;
     // Clocks drift, and in a cluster each master has its own.

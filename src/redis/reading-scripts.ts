@@ -11,7 +11,7 @@ return { nonce, clock, 'time' }
 `);
 
 /**
- * Finds where streams stand.
+ * Finds out what streams hold, as seen from a position in each.
  *
  * KEYS: streams. ARGV: nonce, maximum age, then a position for each stream.
  *

@@ -1,5 +1,6 @@
 import { Feed, type Waiter } from "./feed.js";
-import { forEachInTurn, isTurnSpent, nextTurn, whenTurnComes } from "../runtime/turn.js";
+import { isTurnSpent, nextTurn, whenTurnComes } from "../runtime/turn.js";
+import { type Woken, wakeSoon } from "../runtime/woken.js";
 import { isLast, type SourceReader } from "./readers.js";
 
 /** What a pump reports to. */
@@ -98,7 +99,7 @@ class ItemPump extends Pump {
 }
 
 /** Like `ItemPump`, but needs no promise for an item that is ready, if there is room and the turn is not spent. */
-class FeedPump extends Pump implements Waiter {
+class FeedPump extends Pump implements Waiter, Woken {
   readonly #feed: Feed<unknown>;
 
   constructor(feed: Feed<unknown>, events: PumpEvents, outlet: Outlet) {
@@ -122,45 +123,19 @@ class FeedPump extends Pump implements Waiter {
       if (result === undefined) return this.#feed.wait(this);
       if (result.done === true) return this.events?.onEnd();
       this.outlet?.send(result.value);
-      if (isTurnSpent()) return whenTurnComes(() => this.runInScope());
+      if (isTurnSpent()) return whenTurnComes(() => this.onWoken());
     }
   }
 
   wake(): void {
-    runSoon(this);
+    wakeSoon(this);
   }
 
-  runInScope(): void {
+  onWoken(): void {
     this.events?.runInAsyncScope(() => this.run());
   }
 
   protected releaseSource(): void {
     this.#feed.end();
   }
-}
-
-interface Woken {
-  runInScope(): void;
-}
-
-/** What a publish has woken. It runs after the publish returns, as much in each turn as its allowance permits. */
-let woken: Woken[] = [];
-
-function runSoon(next: Woken): void {
-  if (woken.push(next) === 1) queueMicrotask(runWoken);
-}
-
-/** Calls `work`, which must not throw, after all pumps that have been woken so far have run. */
-export function afterWoken(work: () => void): void {
-  runSoon({ runInScope: work });
-}
-
-function runWoken(): void {
-  const pumps = woken;
-  woken = [];
-  forEachInTurn(pumps, runInScope);
-}
-
-function runInScope(pump: Woken): void {
-  pump.runInScope();
 }

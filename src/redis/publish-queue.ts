@@ -103,10 +103,13 @@ export class PublishQueue {
       ...writingArguments(this.#settings, key, database),
       this.#mayRing ? "" : "1",
       since,
-      String(batch.length),
       ...batch.flatMap(({ fields }) => [String(fields.length), ...fields]),
     ];
-    return ask(send, { script: append, keys: [key], args });
+    const answer = await ask(send, { script: append, keys: [key], args });
+    if (answer.status !== "behind") return answer;
+    // The server's clock has stepped back, or another master has the key.
+    this.#setClock(answer);
+    return this.#deliver(key, batch, undefined);
   }
 
   #setClock({ now }: Answer): Clock {

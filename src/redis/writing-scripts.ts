@@ -4,27 +4,28 @@ import { adding, clock, leasing, newestOfOurs, type Script, script } from "./scr
  * After a lost connection, a client may repeat a call that Redis has already carried out, as ioredis does. This finds
  * the entries that the first call stored: they are among those that are newer than `since`. The search stops after
  * 1,000 entries, so that a busy channel does not hold up Redis.
+ *
+ * It relies on `since`, so nothing is stored while the clock is so far behind that a new entry would be older.
  */
 const findRepeated = `
-local since, found, newest = ARGV[9], {}, '+'
+local since, stored, oldest, newest = ARGV[9], {}, nil, '+'
 local function timeOf(id) return tonumber(string.match(id, '^%d+')) end
-local isSearching = last and last[1] ~= since and timeOf(last[1]) >= timeOf(since)
+local isOlder = not last or timeOf(last[1]) < timeOf(since)
+local isSearching = not isOlder and last[1] ~= since
 for _ = 1, 10 do
   if not isSearching then break end
   local entries = redis.call('XREVRANGE', key, newest, '(' .. since, 'COUNT', 100)
   for _, entry in ipairs(entries) do
-    if entry[2][#entry[2]] == nonce then table.insert(found, 1, entry[1])
-    elseif #found > 0 then isSearching = false end
+    local by = entry[2][#entry[2]]
+    if string.sub(by, 1, #nonce + 1) == nonce .. ' ' then
+      oldest = tonumber(string.sub(by, #nonce + 2))
+      stored[oldest] = entry[1]
+    elseif oldest then isSearching = false end
   end
   if #entries < 100 then break end
   newest = '(' .. entries[#entries][1]
 end
-if #found > 0 then
-  if #found < tonumber(ARGV[10]) then
-    return { nonce, clock, 'error', 'the client sent the call twice, and not all of it is stored' }
-  end
-  return { nonce, clock, 'stored', '', unpack(found) }
-end
+if isOlder and now < timeOf(since) then return { nonce, clock, 'behind' } end
 `;
 
 /**
@@ -32,11 +33,12 @@ end
  *
  * KEYS: the stream. ARGV: nonce, how many entries to keep, maximum age, time to live, the channel's first count, the
  * database, the command that publishes messages, '1' to check first that this user may use that command, an ID older
- * than any that this call makes, how many events; then for each event the number of its arguments, and the arguments.
- * The end mark is the field 'end'.
+ * than any that this call makes; then for each event the number of its arguments, and the arguments. The end mark is
+ * the field 'end'.
  *
  * Replies nonce, time, 'stored', the error from publishing the messages (or ''), then for each event its ID, 'ENDED',
- * 'PRODUCED' or Redis' error.
+ * 'PRODUCED' or an error. Or replies nonce, time, 'behind', and has stored nothing: the ID that should be older than
+ * any that this call makes is ahead of the clock.
  */
 export const append: Script = script(`
 ${clock}${newestOfOurs}${adding}${leasing}
@@ -45,17 +47,23 @@ if ARGV[8] == '1' then
   if type(heard) == 'table' then return { nonce, clock, 'denied', heard.err } end
 end
 ${findRepeated}
-local results, at, isAged = { nonce, clock, 'stored', '' }, 11, false
+local results, at, isAged = { nonce, clock, 'stored', '' }, 10, false
 while at <= #ARGV do
-  local count, isEnd = tonumber(ARGV[at]), ARGV[at + 1] == 'end'
-  if last and last[2][3] == 'end' then
-    results[#results + 1] = isEnd and last[1] or 'ENDED'
+  local index = #results - 3
+  local count, isEnd, result = tonumber(ARGV[at]), ARGV[at + 1] == 'end', nil
+  if stored[index] then
+    result = stored[index]
+  elseif oldest and index < oldest then
+    result = 'the client sent the call twice; the event was stored, and has left the channel since'
+  elseif last and last[2][3] == 'end' then
+    result = isEnd and last[1] or 'ENDED'
   elseif isEnd and record and record.state == 'live' then
-    results[#results + 1] = 'PRODUCED'
+    result = 'PRODUCED'
   else
-    results[#results + 1] = add(slice(at + 1, count), isEnd and 1 or 0, nonce)
+    result = add(slice(at + 1, count), isEnd and 1 or 0, nonce .. ' ' .. index)
     isAged = true
   end
+  results[#results + 1] = result
   at = at + count + 1
 end
 if isAged then age() end

@@ -151,6 +151,70 @@ describeWithRedis("with a network that fails", (redis) => {
     expect(seen.filter((data) => data !== "another's")).toEqual(["first", 1, 2, 3, "last"]);
   });
 
+  it("tells of each event that is sent again after a lost reply whether it was stored or refused", async () => {
+    const { broker, publisher } = await open("ioredis 6", 5000);
+    const [first, ...rest] = [
+      broker.publish("a", { data: "first" }),
+      broker.publish("a", { data: "second" }),
+      broker.end("a"),
+      broker.publish("a", { data: "late" }),
+      broker.end("a"),
+    ];
+    await first;
+    await network.deafen();
+    network.cut();
+    network.mend();
+    const results = await Promise.allSettled(rest);
+    expect(results).toMatchObject([
+      { status: "fulfilled" },
+      { status: "fulfilled" },
+      { reason: { code: "ERR_CHANNEL_ENDED" } },
+      { status: "fulfilled" },
+    ]);
+    await (await read(publisher, "a", { from: "start" })).expectRest("first", "second");
+  });
+
+  it("tells that what is sent again after a lost reply may have been stored, where the channel has dropped it since", async () => {
+    const { broker, publisher, prefix } = await open("ioredis 6", 5000);
+    const publishing = [1, 2, 3, 4].map((data) => broker.publish("a", { data }));
+    await publishing[0];
+    await network.deafen();
+    await direct.xTrim(`${prefix}a`, "MAXLEN", 2);
+    network.cut();
+    network.mend();
+    const results = await Promise.allSettled(publishing);
+    expect(results.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled", "fulfilled"]);
+    expect(results[1]).toMatchObject({ reason: { code: "ERR_BROKER_UNAVAILABLE" } });
+    await publisher.end("a");
+    await (await read(publisher, "a", { from: "start" })).expectRest(3, 4);
+  });
+
+  it("stores an event once where the client sends it again after a lost reply, and the clock has stepped back", async () => {
+    const { broker, publisher } = await open("ioredis 6", 5000);
+    // What the broker learns of the time before the step.
+    const time = /(?<=\r\n\$13\r\n)\d{13}(?=\r\n\$4\r\ntime)/;
+    const isKnown = new Promise<void>((resolve) => {
+      network.filter = (chunk) => {
+        const text = chunk.toString("latin1");
+        if (time.test(text)) resolve();
+        return Buffer.from(
+          text.replace(time, (now) => String(Number(now) + 10_000)),
+          "latin1",
+        );
+      };
+    });
+    // Redis knows the script from now on.
+    await publisher.publish("another", { data: 0 });
+    const publishing = broker.publish("a", { data: "once" });
+    await isKnown;
+    await network.deafen();
+    network.cut();
+    network.mend();
+    await publishing;
+    await publisher.end("a");
+    await (await read(publisher, "a", { from: "start" })).expectRest("once");
+  });
+
   it.each(names)(
     "stop() tells that it has stopped a producer where %s sends it again after a lost reply",
     async (name) => {

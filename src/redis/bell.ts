@@ -15,10 +15,10 @@ export interface BellEvents {
   onMessage(key: string, message: string): void;
   /** From now on every message to these keys arrives; earlier ones may have been missed. */
   onHearing(keys: readonly string[]): void;
-  /** Another master has at least one of these keys now. The bell has given up all of them. */
+  /** Another master has these keys now. The bell has given them up. */
   onMoved(keys: readonly string[]): void;
-  /** The Redis user may not subscribe to at least one of these keys. The bell has given up all of them. */
-  onDenied(keys: readonly string[], error: EventStreamError): void;
+  /** The Redis user may not subscribe to this key. The bell has given it up. */
+  onDenied(key: string, error: EventStreamError): void;
 }
 
 /**
@@ -125,21 +125,32 @@ export class Bell {
       else if (isWanted) kept.push(key);
     }
     if (kept.length > 0) this.#events.onHearing(kept);
+    await Promise.all(this.#groups(added).map((keys) => this.#subscribe(connection, keys)));
+    await Promise.all(this.#groups(deleted).map((keys) => connection.unsubscribe(this.#isSharded, keys)));
+    for (const key of deleted) this.#heard.delete(key);
+  }
+
+  async #subscribe(connection: OwnConnection, keys: readonly string[]): Promise<void> {
     try {
-      await Promise.all(this.#groups(added).map((keys) => connection.subscribe(this.#isSharded, keys)));
+      await connection.subscribe(this.#isSharded, keys);
     } catch (error) {
       const failure = explain(error);
       const hasMoved = error instanceof Error && error.message.startsWith("MOVED ");
       if (!hasMoved && !isFinal(failure)) throw error;
-      for (const key of added) this.#wanted.delete(key);
-      if (hasMoved) this.#events.onMoved(added);
-      else this.#events.onDenied(added, failure);
+      if (!hasMoved && keys.length > 1) {
+        // One key that is denied has Redis refuse the whole command.
+        const middle = keys.length >> 1;
+        const halves = [keys.slice(0, middle), keys.slice(middle)];
+        await Promise.all(halves.map((half) => this.#subscribe(connection, half)));
+        return;
+      }
+      for (const key of keys) this.#wanted.delete(key);
+      if (hasMoved) this.#events.onMoved(keys);
+      else for (const key of keys) this.#events.onDenied(key, failure);
       return;
     }
-    await Promise.all(this.#groups(deleted).map((keys) => connection.unsubscribe(this.#isSharded, keys)));
-    for (const key of added) this.#heard.add(key);
-    for (const key of deleted) this.#heard.delete(key);
-    if (added.length > 0) this.#events.onHearing(added);
+    for (const key of keys) this.#heard.add(key);
+    this.#events.onHearing(keys);
   }
 
   /** Groups the keys by command: in a cluster, all sharded channels in a command must be in the same slot. */

@@ -3,7 +3,7 @@ import { Bells } from "./bells.js";
 import type { Redis } from "./client.js";
 import type { Place, Tails } from "./cursor.js";
 import { LeaseWatch } from "./lease-watch.js";
-import { compareIds, isNext, type Position } from "./entry.js";
+import { compareIds, isNext, origin, type Position } from "./entry.js";
 import { deniedBell, unavailable } from "./failure.js";
 import { entryOf, readMessage } from "./message.js";
 import type { Store } from "./store.js";
@@ -56,8 +56,8 @@ export class Follower implements Tails, TailOwner {
     this.#bells = new Bells(redis, listening.isSharded, listening.timeout, {
       onMessage: (key, message) => this.#onMessage(key, message),
       onHearing: (keys) => this.#onHearing(keys),
-      onMoved: (keys) => setTimeout(() => this.#checkAll(keys), moving).unref(),
-      onDenied: (keys, error) => this.#onDenied(keys, error),
+      onMoved: (keys) => setTimeout(() => this.#onMoved(keys), moving).unref(),
+      onDenied: (key, error) => this.#onDenied(key, error),
     });
     this.#reader = new TailReader(store, this, this.#closing.signal);
     const audit = Math.min(store.history.maxAge / 2, longestAudit);
@@ -128,14 +128,24 @@ export class Follower implements Tails, TailOwner {
     }
   }
 
-  #onDenied(keys: readonly string[], error: EventStreamError): void {
+  /** Tries again after a question about each key, from which the client learns of the new master. */
+  #onMoved(keys: readonly string[]): void {
+    for (const key of keys) {
+      if (!this.#probes.has(key)) continue;
+      this.#store.check([{ key, last: origin }]).then(
+        () => this.#bells.add(key),
+        (error: EventStreamError) => this.#settle(key, error),
+      );
+    }
+    this.#checkAll(keys);
+  }
+
+  #onDenied(key: string, error: EventStreamError): void {
     const { isSharded, prefix } = this.#listening;
     const denied = deniedBell(isSharded ? "SSUBSCRIBE" : "SUBSCRIBE", prefix, error.cause);
-    for (const key of keys) {
-      this.#settle(key, denied);
-      const tail = this.#tails.get(key);
-      if (tail !== undefined) this.onFailure(tail, denied);
-    }
+    this.#settle(key, denied);
+    const tail = this.#tails.get(key);
+    if (tail !== undefined) this.onFailure(tail, denied);
   }
 
   #onMessage(key: string, text: string): void {

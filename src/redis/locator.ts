@@ -1,7 +1,8 @@
 import type { History } from "../broker/checks.js";
+import type { EventStreamError } from "../errors.js";
 import type { Redis } from "./client.js";
 import { isId, isNext, isUnbroken, origin, type Position, timeOf } from "./entry.js";
-import { explain, within } from "./failure.js";
+import { explain, isFinal, within } from "./failure.js";
 import type { BrokerSettings } from "./broker-settings.js";
 import { ask } from "./question.js";
 import { locate } from "./reading-scripts.js";
@@ -102,7 +103,9 @@ export class Locator {
         else resolve(this.#location(row, position, now));
       }
     } catch (error) {
-      for (const { reject } of batch) reject(error);
+      // One key that is denied has Redis refuse the whole question.
+      if (batch.length > 1 && isFinal(error as EventStreamError)) for (const each of batch) void this.#ask([each]);
+      else for (const { reject } of batch) reject(error);
     }
   }
 

@@ -17,6 +17,7 @@ import { Producers } from "../broker/producers.js";
 import { publishAll } from "../broker/publish-all.js";
 import { encodeForPublishing, withId } from "../broker/published-event.js";
 import { type Beginning, Subscription, type SubscriptionHost } from "../broker/subscription.js";
+import type { EventStreamError } from "../errors.js";
 import type { ServerSentEvent } from "../format/event.js";
 import { backOff } from "../runtime/backoff.js";
 import { channelTag } from "./channel-tag.js";
@@ -25,7 +26,7 @@ import type { Redis } from "./client.js";
 import { composeId, positionsIn } from "./composite-id.js";
 import { type Place, TailCursor } from "./cursor.js";
 import { compareIds, type EventEntry, origin, type Position } from "./entry.js";
-import { within } from "./failure.js";
+import { isFinal, within } from "./failure.js";
 import { Follower } from "./follower.js";
 import type { BrokerSettings } from "./broker-settings.js";
 import { Locator } from "./locator.js";
@@ -140,13 +141,16 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionH
   }
 
   async #probe(key: string): Promise<void> {
+    const isShared = this.#canHear !== undefined;
     this.#canHear ??= within(this.#timeout, this.#follower.probe(key));
     try {
       await this.#canHear;
     } catch (error) {
       this.#canHear = undefined;
       this.#checkOpen();
-      throw error;
+      if (!isShared || !isFinal(error as EventStreamError)) throw error;
+      // Another key is denied; this one may be allowed.
+      await within(this.#timeout, this.#follower.probe(key));
     }
   }
 

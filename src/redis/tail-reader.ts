@@ -35,10 +35,10 @@ export class TailReader {
     this.#store = store;
     this.#owner = owner;
     this.#unread = new Backlog(width.reads, 1, signal, (tails) =>
-      this.#attempt(tails, () => this.#read(tails[0] as Tail)),
+      this.#attempt(tails, ([tail]) => this.#read(tail as Tail)),
     );
     this.#unchecked = new Backlog(width.checks, width.streams, signal, (tails) =>
-      this.#attempt(tails, () => this.#check(tails)),
+      this.#attempt(tails, (some) => this.#check(some)),
     );
   }
 
@@ -71,12 +71,14 @@ export class TailReader {
    * Ends the subscriptions after a failure that would repeat itself. Any other failure is thrown, so that the backlog
    * tries again.
    */
-  async #attempt(tails: readonly Tail[], work: () => Promise<void>): Promise<void> {
+  async #attempt(tails: readonly Tail[], work: (tails: readonly Tail[]) => Promise<void>): Promise<void> {
     try {
-      await work();
+      await work(tails);
     } catch (error) {
       if (error instanceof EventStreamError && !isFinal(error)) throw error;
-      for (const tail of tails) this.#owner.onFailure(tail, error as Error);
+      // One key that is denied has Redis refuse the whole question.
+      if (tails.length > 1) await Promise.all(tails.map((tail) => this.#attempt([tail], work)));
+      else for (const tail of tails) this.#owner.onFailure(tail, error as Error);
     }
   }
 

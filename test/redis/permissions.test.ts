@@ -105,6 +105,49 @@ describeWithRedis("a Redis user with few permissions", (redis) => {
     expect(await admin.exists(`${prefix}a`)).toBe(0);
   });
 
+  it.each([
+    ["messages", ["~*", "resetchannels", "&some:mine*", "+@all"]],
+    ["streams", ["~some:mine*", "&*", "+@all"]],
+  ])("may subscribe to its own channels while it is denied the %s of others", async (_what, rules) => {
+    const client = await connect(await user(...rules));
+    onTestFinished(() => client.destroy());
+    const { broker } = open({ client, prefix: "some:" });
+    const names = ["theirs 1", "mine 1", "theirs 2", "mine 2"];
+    const subscribing = await Promise.allSettled(names.map((name) => broker.subscribe(name)));
+    expect(subscribing.map(({ status }) => status)).toEqual(["rejected", "fulfilled", "rejected", "fulfilled"]);
+  });
+
+  it("hears its own channels while it is denied the messages of others", async () => {
+    const client = await connect(await user("~*", "resetchannels", "&some:mine*", "+@all"));
+    onTestFinished(() => client.destroy());
+    const { broker } = open({ client, prefix: "some:" });
+    await broker.subscribe("mine 1");
+    const [theirs, mine] = [await read(broker, "theirs 2"), await read(broker, "mine 2")];
+    const [denied, next] = [theirs.next(), mine.take(1)];
+    await expect(denied).rejects.toMatchObject({ message: expect.stringContaining("SUBSCRIBE") as string });
+    await open({ prefix: "some:" }).broker.publish("mine 2", { data: "heard" });
+    expect(dataOf(await next)).toEqual(["heard"]);
+  });
+
+  it("keeps the subscriptions of its own channels when it loses the streams of others", async () => {
+    const client = await connect(await user("~*", "&*", "+@all"));
+    onTestFinished(() => client.destroy());
+    const { broker } = open({ client, prefix: "fewer:" });
+    const [theirs, mine] = [await read(broker, "theirs"), await read(broker, "mine")];
+    const first = Promise.all([theirs.take(1), mine.take(1)]);
+    await broker.publish("theirs", { data: 1 });
+    await broker.publish("mine", { data: 1 });
+    await first;
+    const losing = expect(theirs.next()).rejects.toMatchObject({ code: "ERR_BROKER_UNAVAILABLE" });
+    const second = mine.take(1);
+    await admin.aclSetUser("limited", ["resetkeys", "~fewer:mine*"]);
+    // Once it has connected again, it checks all its channels in one question.
+    await admin.sendCommand(["CLIENT", "KILL", "TYPE", "pubsub"]);
+    await losing;
+    await broker.publish("mine", { data: 2 });
+    expect(dataOf(await second)).toEqual([2]);
+  });
+
   it("is told what it lacks where it may not run scripts", async () => {
     const client = await connect(await user("~*", "&*", "+@all", "-evalsha"));
     onTestFinished(() => client.destroy());

@@ -164,11 +164,12 @@ export function brokerTests(visit: Visitor): void {
 
   test("the server cuts a client that has stopped reading", async (context) => {
     const { expect } = context;
-    const { page, log, check } = await visit(context, { breaks: cut });
+    const { page, log, requests, check } = await visit(context);
     await page.click("#trouble [data-stall]");
     await expect.poll(() => log.join("\n"), patiently).toContain('trouble: the flood ended, reason "timeout"');
     await expect.poll(textOf(page, "#trouble .verdict"), patiently).toContain("has cut the client");
-    await expect.poll(textOf(page, "#connections"), patiently).toContain("1 of the browser");
+    // A browser that reads ahead of its page, as Firefox does, would take all of it.
+    expect(requests).not.toContain("GET /trouble/flood");
     check();
   });
 }

@@ -1,11 +1,23 @@
+import { get } from "node:http";
 import { setInterval } from "node:timers/promises";
-import { Router } from "express";
+import { type Request, Router } from "express";
 import { eventSource } from "express-event-source";
 import type { PanelTools } from "../panel.js";
 
 /** Always ready to send more: what stops it is the client's full connection. */
 function* flood() {
   for (;;) yield { event: "drop", data: "~".repeat(65_536) };
+}
+
+/**
+ * Asks for the flood and reads nothing of it. The page cannot do this: Firefox reads ahead of a page that does not read, and
+ * would take hundreds of megabytes a second.
+ */
+function stall({ socket, baseUrl }: Request): void {
+  const { localAddress, localPort } = socket;
+  const request = get({ host: localAddress, port: localPort, path: `${baseUrl}/flood` });
+  // The server cuts it in the end.
+  request.on("response", (response) => response.on("error", () => {})).on("error", () => {});
 }
 
 export function troublePanel({ broker, log, run, restart }: PanelTools): Router {
@@ -27,6 +39,10 @@ export function troublePanel({ broker, log, run, restart }: PanelTools): Router 
           log(`trouble: the flood ended, reason "${reason}", after ${Math.round(bytes / 1024)} kB`),
       }),
     )
+    .post("/stall", (req, res) => {
+      stall(req);
+      res.sendStatus(202);
+    })
     .post("/restart", (_req, res) => {
       res.on("close", restart).sendStatus(202);
     });

@@ -56,7 +56,7 @@ export class Panel {
   /** One of: idle, connecting, waiting, open, reconnecting, stopped, ended, lost. */
   set state(state) {
     this.#section.dataset.state = state;
-    this.#state.textContent = state === "waiting" ? "waits for a free connection" : state;
+    this.#state.textContent = state === "waiting" ? "waits its turn" : state;
     const toggle = this.find("[data-toggle]");
     if (toggle) toggle.textContent = this.isOn ? (toggle.dataset.off ?? "Stop") : toggle.dataset.toggle;
     for (const button of this.#section.querySelectorAll("[data-while-open]")) {

@@ -1,5 +1,4 @@
 import { onBackstage } from "../backstage.js";
-import { takeConnection } from "../connections.js";
 import { element } from "../panel.js";
 
 const keptTicks = 60;
@@ -8,7 +7,6 @@ export function trouble(panel) {
   const ticks = panel.find(".ticks");
   const note = panel.find(".verdict");
   let isFirst = true;
-  let stalled;
 
   function add(text, className) {
     ticks.append(element("li", text, className));
@@ -33,21 +31,11 @@ export function trouble(panel) {
     await fetch("/trouble/restart", { method: "POST" });
   });
   panel.onPress("[data-stall]", async () => {
-    stalled?.abort();
-    stalled = new AbortController();
-    const { signal } = stalled;
-    note.textContent = "Waits for a free connection.";
-    const giveBack = await takeConnection(signal).catch(() => undefined);
-    if (giveBack === undefined) return;
-    // One piece is read and then nothing more: the browser's buffers fill, then the server's.
-    const response = await fetch("/trouble/flood", { signal });
-    await response.body.getReader().read();
     note.textContent = "A client has stopped reading. The server waits 1.5 s for it.";
-    signal.addEventListener("abort", giveBack);
+    await fetch("/trouble/stall", { method: "POST" });
   });
   onBackstage("log", ({ line }) => {
-    if (!line.startsWith("trouble: the flood ended")) return;
-    stalled?.abort();
-    note.textContent = "The server has cut the client that read nothing.";
+    if (line.startsWith("trouble: the flood ended"))
+      note.textContent = "The server has cut the client that read nothing.";
   });
 }

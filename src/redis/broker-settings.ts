@@ -1,5 +1,4 @@
 import type { History } from "../broker/checks.js";
-import { channelTag } from "./channel-tag.js";
 
 /** The settings that follow from a broker's options. */
 export interface BrokerSettings {
@@ -18,8 +17,8 @@ export interface BrokerSettings {
 /** The arguments that every script that writes takes first, after the nonce. */
 export function writingArguments(
   { history: { maxEvents, maxAge }, timeToLive, ring }: BrokerSettings,
-  key: string,
+  firstCount: number,
   database: number,
 ): string[] {
-  return [maxEvents, maxAge, timeToLive, channelTag(key).firstCount, database, ring].map(String);
+  return [maxEvents, maxAge, timeToLive, firstCount, database, ring].map(String);
 }

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 
 /** Identifies a channel in event ids by a hash of its key, so that any channel name will do. */
 export interface ChannelTag {
@@ -13,6 +13,9 @@ export interface ChannelTag {
 }
 
 export function channelTag(key: string): ChannelTag {
-  const hash = createHash("sha1").update(key).digest();
-  return { name: hash.toString("base64url").slice(0, 6), firstCount: ((hash.readUInt32LE(8) % 999_999) + 1) * 10_000 };
+  const digest = hash("sha1", key, "buffer");
+  return {
+    name: digest.toString("base64url").slice(0, 6),
+    firstCount: ((digest.readUInt32LE(8) % 999_999) + 1) * 10_000,
+  };
 }

@@ -1,5 +1,6 @@
 import type { ProducerStore, Verdict } from "../broker/producer-store.js";
 import type { EventParts } from "../broker/published-event.js";
+import { channelTag } from "./channel-tag.js";
 import type { Redis } from "./client.js";
 import { deniedBell, isFinal, within } from "./failure.js";
 import { type BrokerSettings, writingArguments } from "./broker-settings.js";
@@ -66,7 +67,7 @@ export class ProducerRecords implements ProducerStore {
         script: produce,
         keys: [key],
         args: [
-          ...writingArguments(this.#settings, key, database),
+          ...writingArguments(this.#settings, channelTag(key).firstCount, database),
           verb,
           token,
           String(number),

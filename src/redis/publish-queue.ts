@@ -2,15 +2,26 @@ import { channelEnded, channelProduced } from "../broker/checks.js";
 import type { EventStreamError } from "../errors.js";
 import type { EventParts } from "../broker/published-event.js";
 import type { Redis } from "./client.js";
-import { isId } from "./entry.js";
+import { compareIds, isId } from "./entry.js";
 import { deniedBell, explain, unanswered, within } from "./failure.js";
 import { ask, type Answer } from "./question.js";
 import { type BrokerSettings, writingArguments } from "./broker-settings.js";
+import { channelTag } from "./channel-tag.js";
 import { time } from "./reading-scripts.js";
 import { append } from "./writing-scripts.js";
 
 /** The most that goes in one call of the script. Redis serves no other client while the script runs. */
 const largestBatch = { entries: 256, length: 262_144 };
+
+/** How many channels the queue remembers. */
+const mostRecent = 256;
+
+/** A channel that this process has published to, not long ago. */
+interface RecentChannel {
+  readonly firstCount: number;
+  /** The ID of the newest entry that this process has stored. */
+  newest: string | undefined;
+}
 
 interface QueuedEvent {
   readonly fields: readonly string[];
@@ -35,6 +46,8 @@ export class PublishQueue {
   readonly #settings: BrokerSettings;
   /** The events that wait, for each channel that has a call under way. */
   readonly #waiting = new Map<string, Set<QueuedEvent>>();
+  readonly #recent = new Map<string, RecentChannel>();
+  #database: number | undefined;
   #mayRing = false;
   /** Asked for before the first call: without it, the script would read the whole channel for a repeated call. */
   #clock: Clock | undefined;
@@ -72,15 +85,13 @@ export class PublishQueue {
   /** Sends the channel's events until none is waiting. */
   async #send(key: string): Promise<void> {
     const waiting = this.#waiting.get(key) as Set<QueuedEvent>;
-    let last: string | undefined;
     while (waiting.size > 0) {
       const batch = take(waiting);
       try {
-        const answer = await this.#deliver(key, batch, last);
+        const answer = await this.#deliver(key, batch);
         settle(key, batch, answer, this.#settings);
         this.#mayRing = true;
         this.#setClock(answer);
-        last = answer.rest.findLast((id): id is string => typeof id === "string" && isId(id)) ?? last;
       } catch (error) {
         for (const { reject } of batch) reject(explain(error));
       }
@@ -93,36 +104,52 @@ export class PublishQueue {
    * Settles when the client does, even if the callers have been rejected by then because of the timeout. Until then,
    * Redis may still carry out the call, and no later event may overtake it.
    */
-  async #deliver(key: string, batch: readonly QueuedEvent[], last: string | undefined): Promise<Answer> {
+  async #deliver(key: string, batch: readonly QueuedEvent[]): Promise<Answer> {
     const { timeout } = this.#settings;
-    const database = await within(timeout, this.#redis.database());
+    const channel = this.#recall(key);
+    const database = (this.#database ??= await within(timeout, this.#redis.database()));
     const send = (command: readonly string[]) => this.#redis.send(key, command, timeout);
-    const since =
-      last ?? this.#since(this.#clock ?? this.#setClock(await ask(send, { script: time, keys: [key], args: [] })));
+    const clock = this.#clock ?? this.#setClock(await ask(send, { script: time, keys: [key], args: [] }));
     const args = [
-      ...writingArguments(this.#settings, key, database),
+      ...writingArguments(this.#settings, channel.firstCount, database),
       this.#mayRing ? "" : "1",
-      since,
+      this.#since(channel, clock),
       ...batch.flatMap(({ fields }) => [String(fields.length), ...fields]),
     ];
     const answer = await ask(send, { script: append, keys: [key], args });
+    channel.newest = newestIn(answer) ?? channel.newest;
     if (answer.status !== "behind") return answer;
     // The server's clock has stepped back, or another master has the key.
     this.#setClock(answer);
-    return this.#deliver(key, batch, undefined);
+    channel.newest = undefined;
+    return this.#deliver(key, batch);
   }
 
   #setClock({ now }: Answer): Clock {
     return (this.#clock = { now, at: performance.now() });
   }
 
-  /** An ID older than any that Redis makes from now on, estimated from the time in its last answer. */
-  #since({ now, at }: Clock): string {
+  #recall(key: string): RecentChannel {
+    const channel = this.#recent.get(key) ?? { firstCount: channelTag(key).firstCount, newest: undefined };
+    this.#recent.delete(key);
+    this.#recent.set(key, channel);
+    if (this.#recent.size > mostRecent) this.#recent.delete(this.#recent.keys().next().value as string);
+    return channel;
+  }
+
+  /** An ID older than any that the channel gets from now on: a repeated call searches only what is newer. */
+  #since({ newest }: RecentChannel, { now, at }: Clock): string {
     const elapsed = performance.now() - at;
     // Clocks drift, and in a cluster each master has its own.
     const slack = elapsed / 1000 + (this.#redis.isCluster ? 100 : 1);
-    return `${Math.floor(now + elapsed - slack)}-0`;
+    const estimate = `${Math.floor(now + elapsed - slack)}-0`;
+    return newest !== undefined && compareIds(newest, estimate) > 0 ? newest : estimate;
   }
+}
+
+/** The ID of the newest entry that a call has stored. */
+function newestIn({ rest }: Answer): string | undefined {
+  return rest.findLast((result): result is string => typeof result === "string" && isId(result));
 }
 
 /** The next batch. */

@@ -93,8 +93,8 @@ end
  * delivered ID consists of the time at which the lease ends and the number of the producer's last event.
  */
 export const findRecord: string = `
-local function recordOf(key)
-  if redis.call('EXISTS', key) == 0 then return end
+local function recordOf(key, isThere)
+  if not isThere and redis.call('EXISTS', key) == 0 then return end
   for _, group in ipairs(redis.call('XINFO', 'GROUPS', key)) do
     local info = {}
     for i = 1, #group, 2 do info[group[i]] = group[i + 1] end
@@ -111,7 +111,7 @@ end
 /** A producer whose lease has run out is lost. The next call of any script that writes records that first. */
 export const leasing: string = `
 ${findRecord}
-local record = recordOf(key)
+local record = recordOf(key, last)
 local function save(state)
   local name = state .. ':' .. record.lease .. ':' .. record.token
   local position = string.format('%.0f-%.0f', record.ends, record.number)

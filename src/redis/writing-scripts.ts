@@ -88,7 +88,15 @@ local function reply(verdict)
   local rest = record and record.state == 'live' and string.format('%.0f', record.ends - now) or ''
   return { nonce, clock, 'produced', verdict, rest }
 end
-if verb == 'expire' then return reply('') end
+if verb == 'expire' then
+  -- Redis has lost the record, with or without the events: nobody else may be left to end the channel.
+  if not record and not (last and last[2][3] == 'end') then
+    add({ 'event', 'lost', 'text', '' })
+    add({ 'end', '' }, 1)
+    age()
+  end
+  return reply('')
+end
 if verb == 'stop' then
   -- The client may send the call again after a lost reply.
   if last and last[2][#last[2]] == nonce then return reply('stopped') end

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { expect, it, onTestFinished } from "vitest";
 import { publishMany, read } from "../broker/contract.js";
 import { dataOf } from "../broker/reader.js";
@@ -9,6 +10,11 @@ import { TcpProxy } from "./tcp-proxy.js";
 async function cutOthers(client: Client): Promise<void> {
   await client.sendCommand(["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
   await client.sendCommand(["CLIENT", "KILL", "TYPE", "pubsub", "SKIPME", "yes"]);
+}
+
+async function* endless({ signal }: { signal: AbortSignal }) {
+  yield { data: "first" };
+  await once(signal, "abort");
 }
 
 describeWithRedis("Redis with less than before", (redis) => {
@@ -88,6 +94,19 @@ describeWithRedis("Redis with less than before", (redis) => {
     expect(dataOf(await reader.take(3))).toEqual(["gap", "new 1", "new 2"]);
     // Nothing that it had read is lost.
     expect(dataOf(await behind.take(2))).toEqual(["new 1", "new 2"]);
+  });
+
+  it("is a gap and the end to who waits for an answer whose producer has died at the same time", async () => {
+    const dying = await connect(redis.url);
+    const { broker, prefix, client } = open();
+    const { broker: producing } = open({ client: dying, prefix });
+    await producing.produce("a", endless, { lease: 1_000 });
+    const readers = await Promise.all([1, 2].map(() => read(broker, "a", { from: "start" })));
+    for (const reader of readers) await reader.expectNext("first");
+    dying.destroy();
+    await client.del(`${prefix}a`);
+    for (const reader of readers) expect((await reader.rest()).map(({ event }) => event)).toEqual(["gap", "lost"]);
+    expect(await broker.produce("a", endless)).toBeUndefined();
   });
 
   it("is one gap in a subscription to several channels, and none of their events twice", async () => {

@@ -3,7 +3,7 @@ import { EventStreamError, show } from "./errors.js";
 import type { EventStream, OpenSource } from "./source/event-stream.js";
 import type { StreamableItem } from "./format/compile-time-checks.js";
 import type { EventStreamItem } from "./format/event.js";
-import { checkOptions, type EventSourceOptions } from "./options.js";
+import { checkOptions, type EventSourceOptions, type ToEventOptions } from "./options.js";
 import { HandlerResult } from "./stream/handler-result.js";
 import { isResponse } from "./response/is-response.js";
 import { whenItsTurnComes } from "./response/pipelined.js";
@@ -30,11 +30,6 @@ type Source<Item, Params, Checked> =
  * for example with a 401, and then return `null`.
  */
 export type EventStreamSource<Item = EventStreamItem, Params = Record<string, string>> = Source<Item, Params, Item>;
-
-/** Options for a source whose items are not events yet. */
-interface WithToEvent<Item> extends EventSourceOptions<Item> {
-  readonly toEvent: (value: Item) => EventStreamItem;
-}
 
 /**
  * A `RequestHandler` for routes with these parameters. The handler of any other route may call it too. It is declared
@@ -70,7 +65,7 @@ export type EventSourceHandler<Params = Record<string, string>> = (
  */
 export function eventSource<Params = Record<string, string>, Item = unknown>(
   source: EventStreamSource<Item, Params>,
-  options: WithToEvent<Item>,
+  options: ToEventOptions<Item>,
 ): EventSourceHandler<Params>;
 /**
  * For a function that returns a subscription or, in its place, a few events:

@@ -14,4 +14,4 @@ export { eventSource, type EventSourceHandler, type EventStreamSource } from "./
 export type { EventStream } from "./source/event-stream.js";
 export { encodeEvent, type EncodeOptions } from "./format/encode.js";
 export type { EventStreamItem, ServerSentEvent } from "./format/event.js";
-export type { CloseReason, EventSourceOptions, StreamSummary } from "./options.js";
+export type { CloseReason, EventSourceOptions, StreamSummary, ToEventOptions } from "./options.js";

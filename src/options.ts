@@ -144,6 +144,11 @@ export interface EventSourceOptions<Item = EventStreamItem> {
   readonly onClose?: ((summary: StreamSummary) => void) | undefined;
 }
 
+/** The options for a source whose items are not events yet: `toEvent` is required. */
+export interface ToEventOptions<Item> extends EventSourceOptions<Item> {
+  readonly toEvent: (value: Item) => EventStreamItem;
+}
+
 /** Every option as a required key that may be `undefined`, with or without `exactOptionalPropertyTypes`. */
 type Given = {
   readonly [Name in keyof Required<EventSourceOptions<never>>]: EventSourceOptions<never>[Name] | undefined;

@@ -236,6 +236,7 @@ describe("the doors", () => {
       "type ServerSentEvent",
       "type StreamSummary",
       "type SubscribeOptions",
+      "type ToEventOptions",
     ]);
     expect(names("redis.ts")).toEqual(["redisBroker", "type RedisBrokerOptions"]);
     expect(names("postgres.ts")).toEqual([

@@ -10,7 +10,11 @@ const linesFile = `${root}test/types/lines.ts`;
 const parsed = new Map<string, ts.SourceFile | undefined>();
 
 /** Compiles a file, or some lines, as a user's project would: what the compiler has to say, and which types of Express it read. */
-function compile(paths: Record<string, string[]>, lines?: string): { complaints: string[]; express: string[] } {
+function compile(
+  paths: Record<string, string[]>,
+  lines?: string,
+  more: ts.CompilerOptions = {},
+): { complaints: string[]; express: string[] } {
   const options: ts.CompilerOptions = {
     target: ts.ScriptTarget.ES2022,
     lib: ["lib.es2023.d.ts"],
@@ -25,6 +29,7 @@ function compile(paths: Record<string, string[]>, lines?: string): { complaints:
       "express-event-source/postgres": [`${root}src/postgres.ts`],
       ...paths,
     },
+    ...more,
   };
   const host = ts.createCompilerHost(options);
   const parse = host.getSourceFile.bind(host);
@@ -55,6 +60,15 @@ describe("the typings", { timeout: 120_000 }, () => {
   it("hold with the types of Express 4", () => {
     const paths = { express: [`${root}node_modules/types-express4/index.d.ts`] };
     expect(compile(paths)).toEqual({ complaints: [], express: ["types-express4"] });
+  });
+
+  it("have a name for all that a user's own declarations show of eventSource", () => {
+    const lines = `import { eventSource } from "express-event-source";
+      const twice = <A extends unknown[], R>(make: (...a: A) => R) => (...a: A): R[] => [make(...a), make(...a)];
+      export const rooms = eventSource<{ room: string }>;
+      export const pairs = twice(eventSource);
+      export const all = () => ({ eventSource: eventSource<{ room: string }, number> });`;
+    expect(compile({}, lines, { declaration: true }).complaints).toEqual([]);
   });
 
   it("say what to do, in the compiler's last line", () => {

@@ -31,7 +31,8 @@ export interface ServerSentEvent {
 
 /**
  * What a source may yield. A string, number, bigint or boolean becomes the `data` of an event without other fields. A
- * `Uint8Array` holds whole frames that were encoded elsewhere and is sent unchanged.
+ * `Uint8Array` holds frames that were encoded elsewhere, whole or in pieces, and is sent unchanged. No ping lands in the
+ * middle of such a frame.
  */
 export type EventStreamItem = string | number | bigint | boolean | ServerSentEvent | Uint8Array;
 

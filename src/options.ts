@@ -175,7 +175,7 @@ const ping: ServerSentEvent = { comment: "ping" };
 /** The default and the check of each option. A new option needs a row here, and its type above. */
 const table: { readonly [Name in keyof Settings]: Option<Settings[Name]> } = {
   status: option(200, isStatus, "a status from 200 to 599 that has a body (a source that is null answers 204)"),
-  headers: { default: headerList({}), read: checkHeaders },
+  headers: { default: headerList(), read: checkHeaders },
   pingInterval: option<number | false>(
     15_000,
     (value) => value === false || value === 0 || isDelay(value),

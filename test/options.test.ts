@@ -168,6 +168,27 @@ describe("an option is taken", () => {
     expect(eventSource([], undefined)).toBeTypeOf("function");
   });
 
+  it("from a proxy, such as a framework makes of its configuration", () => {
+    const proxy = <T extends object>(target: T): T => new Proxy(target, {});
+    expect(
+      checkOptions(proxy({ headers: proxy({ "X-A": "1", "Set-Cookie": proxy(["a=1", "b=2"]) }) })).headers,
+    ).toEqual(
+      expect.arrayContaining([
+        ["X-A", "1"],
+        ["Set-Cookie", ["a=1", "b=2"]],
+      ]),
+    );
+  });
+
+  it("as it was when it was checked, whatever the application does to it afterwards", () => {
+    const cookies = ["a=1"];
+    const headers = { "Set-Cookie": cookies };
+    const settings = checkOptions({ headers });
+    cookies.push("b=2\n");
+    headers["Set-Cookie"] = [];
+    expect(settings.headers.at(-1)).toEqual(["Set-Cookie", ["a=1"]]);
+  });
+
   it("from a frozen object, which stays as it is", () => {
     const options = Object.freeze({
       headers: Object.freeze({ "Set-Cookie": Object.freeze(["a=1"]) }),

@@ -153,7 +153,7 @@ describe("what it says of the code", () => {
     for (const [name, value] of Object.entries(shown)) {
       expect(await run("", `(${value})`), name).toEqual(values[name as keyof typeof values]);
     }
-    expect(defaults.headers).toEqual(headerList({}));
+    expect(defaults.headers).toEqual(headerList());
   });
 
   test("the signatures are those of the library", { timeout: 120_000 }, () => {

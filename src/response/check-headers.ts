@@ -19,7 +19,9 @@ export function checkHeaders(headers: unknown, name: string): HeaderList {
       'a plain object such as { "Cache-Control": "no-cache" } (Object.fromEntries makes one of Headers or a Map)',
     );
   }
-  for (const [header, value] of Object.entries(headers)) {
+  // A copy: what the application does to its headers afterwards has not been checked.
+  const list = Object.entries(headers).map(copyOf);
+  for (const [header, value] of list) {
     const option = `${name}[${show(header)}]`;
     if (framing.has(header.toLowerCase())) {
       throw invalidOption(option, value, "left out: an event stream has no length and is framed by Node");
@@ -27,7 +29,7 @@ export function checkHeaders(headers: unknown, name: string): HeaderList {
     try {
       validateHeaderName(header);
       if (value === undefined) continue;
-      for (const line of Array.isArray(value) ? (value as unknown[]) : [value]) checkLine(header, line);
+      for (const line of [value].flat()) checkLine(header, line);
     } catch (cause) {
       throw invalidOption(
         option,
@@ -37,8 +39,11 @@ export function checkHeaders(headers: unknown, name: string): HeaderList {
       );
     }
   }
-  // Copied, because a header that the application changes afterwards would not have been checked.
-  return headerList(structuredClone(headers) as HeadersOption);
+  return headerList(list);
+}
+
+function copyOf([header, value]: [string, unknown]): HeaderList[number] {
+  return [header, (Array.isArray(value) ? [...(value as unknown[])] : value) as HeadersOption[string]];
 }
 
 function checkLine(header: string, value: unknown): void {

@@ -23,8 +23,8 @@ const defaults: HeadersOption = {
 };
 
 /** The headers of an event stream: the library's own, overridden by the application's. */
-export function headerList(headers: HeadersOption): HeaderList {
-  return [...Object.entries(defaults), ...Object.entries(headers)];
+export function headerList(headers: HeaderList = []): HeaderList {
+  return [...Object.entries(defaults), ...headers];
 }
 
 /** Sets the status and the headers of an event stream; they leave with the first write. */

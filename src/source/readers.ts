@@ -215,5 +215,7 @@ function isWebStream(value: object): value is ReadableStream {
 }
 
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+  // Functions too, as for `await`: some RPC clients return a callable proxy.
+  const canHaveThen = (typeof value === "object" && value !== null) || typeof value === "function";
+  return canHaveThen && typeof (value as { then?: unknown }).then === "function";
 }

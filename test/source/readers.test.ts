@@ -58,6 +58,11 @@ describe("each form of source is streamed", () => {
       "a function that returns a thenable of one",
       () => () => ({ then: (resolve) => resolve?.([1, 2]) }) as PromiseLike<number[]>,
     ],
+    [
+      "a function that returns a thenable that can be called",
+      () => () =>
+        Object.assign(() => {}, { then: (resolve: (source: number[]) => void) => void resolve([1, 2]) }) as never,
+    ],
     ["an iterable of promises", () => [Promise.resolve(1), 2]],
     [
       "an async iterable without return()",

@@ -23,8 +23,9 @@ export class HandlerResult {
       this.#state = "failed";
       this.#pass(this.#next, forNext([error]));
     } else {
-      // The promise has settled and `next` has been called or is missing: a warning is all that is left.
-      process.emitWarning(forNext([error]) as Error);
+      // The promise has settled and `next` has been called or is missing: a warning is all that is left. Node throws for
+      // a warning that is neither an Error nor a string.
+      process.emitWarning(error instanceof Error ? error : wrapped(error));
     }
   }
 
@@ -55,7 +56,9 @@ function forNext(errors: readonly unknown[]): object {
   const [error] = errors;
   if (errors.length > 1)
     return new AggregateError(errors, "An event stream failed, and so did a hook that was called because of it.");
-  return typeof error === "object" && error !== null
-    ? error
-    : new Error(`An event stream failed: ${show(error)} was thrown.`, { cause: error });
+  return typeof error === "object" && error !== null ? error : wrapped(error);
+}
+
+function wrapped(error: unknown): Error {
+  return new Error(`An event stream failed: ${show(error)} was thrown.`, { cause: error });
 }

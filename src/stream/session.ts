@@ -97,7 +97,7 @@ export class Session extends AsyncResource implements PumpEvents, StreamEvents {
 
   #readNothing(source: null | undefined): void {
     if (this.#state !== "starting") return;
-    // The function that makes the source has answered the request itself, for example with a 401.
+    // The application's function or generator has answered the request itself, for example with a 401.
     if (this.#connection.isHeadSent) this.#close();
     else if (source === undefined) this.onError(nothingReturned());
     else this.#answerWithoutBody(204);
@@ -105,7 +105,7 @@ export class Session extends AsyncResource implements PumpEvents, StreamEvents {
 
   onEnd(): void {
     if (this.#shutdown.hasBegun) this.#end("shutdown");
-    else if (this.#state === "starting") this.#answerWithoutBody(204);
+    else if (this.#state === "starting") this.#readNothing(null);
     else this.#end("completed");
   }
 

@@ -1,7 +1,7 @@
 import compression from "compression";
 import express, { type ErrorRequestHandler, type NextFunction, type Request, type Response } from "express";
 import { eventSource, type EventSourceOptions, type EventStreamSource } from "express-event-source";
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { RawClient } from "../support/raw-client.js";
 import { serve } from "../support/server.js";
 import { endless, stage, until } from "../support/stage.js";
@@ -188,6 +188,16 @@ describe("a function that makes no source", () => {
     expect([answer.status, await answer.text(), s.passedOn, s.summaries]).toEqual([401, "who are you?", [], []]);
   });
 
+  it("is left alone, too, if it is a generator that answers by itself and yields nothing", async () => {
+    const s = await stage(async function* (_req, { response }) {
+      await Promise.resolve();
+      response.status(401).end("who are you?");
+    });
+    const answer = await fetch(s.url);
+    await until(() => s.over === 1);
+    expect([answer.status, await answer.text(), s.passedOn, s.summaries]).toEqual([401, "who are you?", [], []]);
+  });
+
   it("that answers by itself and returns something to stream hears that it cannot do both", async () => {
     let released = 0;
     const source = {
@@ -237,15 +247,26 @@ describe("a hook that is an async function and rejects", () => {
     ]);
   });
 
-  it("in onClose is a process warning where the handler has no next left to tell", async () => {
-    const emitWarning = vi.spyOn(process, "emitWarning").mockReturnValue();
-    const app = express();
-    app.get("/", (req, res) => eventSource(["hello"], { onClose: rejecting })(req, res));
-    const { url } = await serve(app);
-    expect(await (await fetch(url)).text()).toBe("data: hello\n\n");
-    await until(() => emitWarning.mock.calls.length > 0);
-    expect(emitWarning.mock.calls).toEqual([[expect.objectContaining({ message: "the hook fails" })]]);
-  });
+  it.each([
+    ["an Error", new Error("the hook fails"), "the hook fails"],
+    ["another object", { code: 7 }, "An event stream failed: { code } was thrown."],
+    ["a string", "the hook fails", 'An event stream failed: "the hook fails" was thrown.'],
+  ])(
+    "in onClose, with %s, is a process warning where the handler has no next left to tell",
+    async (_what, error, message) => {
+      const warnings: Error[] = [];
+      const warned = (warning: Error): void => void warnings.push(warning);
+      process.on("warning", warned);
+      onTestFinished(() => void process.off("warning", warned));
+      const app = express();
+
+      app.get("/", (req, res) => eventSource(["hello"], { onClose: () => Promise.reject(error) })(req, res));
+      const { url } = await serve(app);
+      expect(await (await fetch(url)).text()).toBe("data: hello\n\n");
+      await until(() => warnings.length > 0);
+      expect(warnings).toEqual([expect.objectContaining({ message })]);
+    },
+  );
 
   it.each(["ping", "toEvent", "retry"] as const)("in %s fails the stream, and nothing else", async (hook) => {
     const s = await stage(endless, { pingInterval: 20, [hook]: rejecting });

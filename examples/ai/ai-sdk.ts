@@ -5,7 +5,7 @@
 //     curl -X DELETE http://localhost:3000/api/chat/7
 //
 // In the page: const chat = useChat({ id: "7", resume: true, transport: new DefaultChatTransport({ api: "/api/chat" }) });
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import type { AddressInfo } from "node:net";
 import type { UIMessage, UIMessageChunk } from "ai";
 import express from "express";
@@ -17,6 +17,13 @@ const broker = await openBroker();
 const app = express();
 /** Stands for a column of the application's database: the channel of the answer that a chat is waiting for. */
 const active = new Map<string, string>();
+
+/** What the transport sends. */
+interface ChatRequest {
+  readonly id: string;
+  readonly messages: UIMessage[];
+  readonly trigger: "submit-message" | "regenerate-message";
+}
 
 async function* chunks(
   messageId: string,
@@ -48,15 +55,20 @@ async function* answerFromStart(channel: string, signal: AbortSignal) {
 const headers = { "x-vercel-ai-ui-message-stream": "v1" };
 
 app.post("/api/chat", express.json(), async (req, res, next) => {
-  const { id, messages, trigger } = req.body as { id: string; messages: UIMessage[]; trigger?: string };
+  const { id, messages, trigger } = req.body as ChatRequest;
   const question = messages.at(-1);
-  // One answer for each message of the user's, however often it is sent; `regenerate()` asks for another one.
-  const channel = `chat:${id}:${question?.id}${trigger === "regenerate-message" ? `:${randomUUID()}` : ""}`;
   const prompt = question?.parts.map((part) => (part.type === "text" ? part.text : "")).join("") ?? "";
+  // One answer for each question, however often it is sent. An edited question has the same id and another text.
+  const attempt = trigger === "regenerate-message" ? randomUUID() : createHash("sha256").update(prompt).digest("hex");
+  const channel = `chat:${id}:${question?.id}:${attempt}`;
+  const before = active.get(id);
+  if (before !== undefined && before !== channel) await broker.stop(before); // a chat shows one answer at a time
   const run = await broker.produce(channel, ({ signal }) => chunks(channel, prompt, signal), { lease });
   if (run !== undefined) {
     active.set(id, channel);
-    run.done.catch((error) => console.log("the model failed: %s", error)).finally(() => active.delete(id));
+    run.done
+      .catch((error) => console.log("the model failed: %s", error))
+      .finally(() => active.get(id) === channel && active.delete(id));
   }
   await eventSource((_req, { signal }) => answerFromStart(channel, signal), { headers })(req, res, next);
 });

@@ -1,9 +1,9 @@
 import type { EventStreamError } from "../errors.js";
-import { unanswered } from "./database.js";
+import { Deadline } from "./deadline.js";
 
 interface Call<Question, Answer> {
   readonly question: Question;
-  readonly deadline: number;
+  readonly deadline: Deadline;
   resolve(answer: Answer): void;
   reject(error: Error): void;
   isOver: boolean;
@@ -15,7 +15,7 @@ interface Call<Question, Answer> {
  * one statement at a time also keeps the order of the events that one process publishes.
  */
 export class Batch<Question, Answer> {
-  readonly #ask: (questions: readonly Question[], timeout: number) => Promise<readonly Answer[]>;
+  readonly #ask: (questions: readonly Question[], deadline: Deadline) => Promise<readonly Answer[]>;
   readonly #timeout: number;
   readonly #maxSize: number;
   readonly #sizeOf: (question: Question) => number;
@@ -26,7 +26,7 @@ export class Batch<Question, Answer> {
   constructor(
     timeout: number,
     maxSize: number,
-    ask: (questions: readonly Question[], timeout: number) => Promise<readonly Answer[]>,
+    ask: (questions: readonly Question[], deadline: Deadline) => Promise<readonly Answer[]>,
     sizeOf: (question: Question) => number = () => 1,
   ) {
     this.#timeout = timeout;
@@ -37,10 +37,11 @@ export class Batch<Question, Answer> {
 
   /** @throws the error of the constructor's `ask`, or `ERR_BROKER_UNAVAILABLE` if no answer comes in time */
   ask(question: Question): Promise<Answer> {
+    const deadline = new Deadline(this.#timeout);
     return new Promise((resolve, reject) => {
       const call: Call<Question, Answer> = {
         question,
-        deadline: performance.now() + this.#timeout,
+        deadline,
         isOver: false,
         resolve: (answer) => {
           call.isOver = true;
@@ -53,7 +54,7 @@ export class Batch<Question, Answer> {
           reject(error);
         },
       };
-      const timer = setTimeout(() => call.reject(unanswered(this.#timeout)), this.#timeout);
+      const timer = setTimeout(() => call.reject(deadline.error()), this.#timeout);
       this.#waiting.push(call);
       if (!this.#isBusy) this.#start();
     });
@@ -79,7 +80,7 @@ export class Batch<Question, Answer> {
       // By the first deadline: no question of the statement is carried out after it has been rejected.
       const answers = await this.#ask(
         calls.map(({ question }) => question),
-        first.deadline - performance.now(),
+        first.deadline,
       );
       for (const [index, call] of calls.entries()) call.resolve(answers[index] as Answer);
     } catch (error) {
@@ -103,7 +104,8 @@ export class Batch<Question, Answer> {
         size += this.#sizeOf(call.question);
         const [first = call] = calls;
         // The first deadline counts for all, so a question with much more time left waits for the next statement.
-        if (first !== call && (size > this.#maxSize || call.deadline - first.deadline > this.#timeout / 10)) break;
+        if (first !== call && (size > this.#maxSize || call.deadline.at - first.deadline.at > this.#timeout / 10))
+          break;
         calls.push(call);
       }
       taken++;

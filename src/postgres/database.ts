@@ -1,4 +1,5 @@
 import { EventStreamError } from "../errors.js";
+import type { Deadline } from "./deadline.js";
 
 /** A row of text. The functions of the schema return nothing else. */
 export type Row = readonly (string | null)[];
@@ -8,9 +9,10 @@ export interface Runner {
    * Runs statements as one transaction and resolves with the rows of each. The transaction is READ COMMITTED, whatever
    * the default is.
    *
-   * @throws the database's error, or `ERR_BROKER_UNAVAILABLE` if no answer comes within `timeout` milliseconds
+   * @throws the database's error, or `ERR_BROKER_UNAVAILABLE` if no answer comes in time. A transaction that has not
+   *   been carried out by then will not be later.
    */
-  run(statements: readonly string[], timeout: number): Promise<readonly (readonly Row[])[]>;
+  run(statements: readonly string[], deadline: Deadline): Promise<readonly (readonly Row[])[]>;
 }
 
 /** A connection of the broker's own that listens. It never reconnects: a new one takes its place. */
@@ -23,25 +25,6 @@ export interface ListeningConnection extends Runner {
 export interface Database extends Runner {
   /** @throws the database's error, or `ERR_BROKER_UNAVAILABLE` if it does not listen within `timeout` milliseconds */
   listen(bell: string, onNotification: (payload: string) => void, timeout: number): Promise<ListeningConnection>;
-}
-
-export function unanswered(timeout: number): EventStreamError {
-  return new EventStreamError(
-    "ERR_BROKER_UNAVAILABLE",
-    `Postgres did not answer within ${Math.round(timeout)} ms. ` +
-      "The request may have been carried out by then; it will not be later.",
-  );
-}
-
-/** Settles as `answer` does, or rejects after `timeout` and calls `giveUp`. */
-export function within<T>(timeout: number, answer: Promise<T>, giveUp: () => void): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      reject(unanswered(timeout));
-      giveUp();
-    }, timeout);
-    answer.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
 }
 
 /** The five characters by which Postgres names an error. */

@@ -3,7 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { EventStreamError } from "../errors.js";
 import { backOff } from "../runtime/backoff.js";
 import { announce } from "../runtime/diagnostics.js";
-import { type Database, type ListeningConnection, type Runner, within } from "./database.js";
+import { type Database, type ListeningConnection, type Runner } from "./database.js";
+import { Deadline } from "./deadline.js";
 import { literal } from "./sql.js";
 
 /** What a `Listener` reports. */
@@ -105,11 +106,13 @@ export class Listener {
         this.#events.onChange();
         await backOff(failures, signal);
       }
-      await within(this.#timeout, Promise.race([heard, lost]), () => {}).catch(async () => {
-        // PgBouncer gives the server connection to other clients, which would receive the notifications.
-        await connection.run([`UNLISTEN ${bell}`], this.#timeout);
-        throw deaf();
-      });
+      await this.#deadline()
+        .race(Promise.race([heard, lost]))
+        .catch(async () => {
+          // PgBouncer gives the server connection to other clients, which would receive the notifications.
+          await connection.run([`UNLISTEN ${bell}`], this.#deadline());
+          throw deaf();
+        });
       return connection;
     } catch (error) {
       await connection.close();
@@ -119,10 +122,14 @@ export class Listener {
     }
   }
 
+  #deadline(): Deadline {
+    return new Deadline(this.#timeout);
+  }
+
   /** Resolves with whether the pool has sent the notification. */
   async #notify(bell: string, payload: string): Promise<boolean> {
     const statement = `SELECT pg_notify(${literal(bell)}, ${literal(payload)})`;
-    return this.#database.run([statement], this.#timeout).then(
+    return this.#database.run([statement], this.#deadline()).then(
       () => true,
       () => false,
     );
@@ -142,7 +149,9 @@ export class Listener {
   /** Closes the connection for good, and waits until one that is just being made is closed too. */
   async end(): Promise<void> {
     await this.close();
-    await within(this.#timeout, this.#attempts, () => {}).catch(() => {});
+    await this.#deadline()
+      .race(this.#attempts)
+      .catch(() => {});
   }
 
   /** Closes the connection, or gives up the attempts to make one. The next read of `runner` starts new attempts. */

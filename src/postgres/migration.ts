@@ -1,3 +1,4 @@
+import { Deadline } from "./deadline.js";
 import { lacksSchema, needsToMigrate } from "./database.js";
 import { postgresSchema, schemaVersion } from "./schema.js";
 import type { Store } from "./store.js";
@@ -8,14 +9,14 @@ const longWait = 60_000;
 /** @throws {EventStreamError} `ERR_BROKER_UNAVAILABLE` */
 export async function migrate(store: Store): Promise<void> {
   const { schema } = store;
-  const timeout = Math.max(store.timeout, longWait);
-  if (await isCurrent(store, timeout)) return;
-  await store.run([postgresSchema({ schema })], timeout, needsToMigrate(schema));
+  const deadline = new Deadline(Math.max(store.timeout, longWait));
+  if (await isCurrent(store, deadline)) return;
+  await store.run([postgresSchema({ schema })], deadline, needsToMigrate(schema));
 }
 
-async function isCurrent(store: Store, timeout: number): Promise<boolean> {
+async function isCurrent(store: Store, deadline: Deadline): Promise<boolean> {
   try {
-    const [rows = []] = await store.run([`SELECT ${store.s}.version()`], timeout);
+    const [rows = []] = await store.run([`SELECT ${store.s}.version()`], deadline);
     return rows[0]?.[0] === schemaVersion(store.schema);
   } catch (error) {
     if (lacksSchema((error as Error).cause)) return false;

@@ -1,4 +1,5 @@
-import { type Database, type ListeningConnection, type Row, unanswered, within } from "./database.js";
+import { type Database, type ListeningConnection, type Row } from "./database.js";
+import { Deadline } from "./deadline.js";
 import { ServerClock } from "./server-clock.js";
 
 /** What the broker needs of a `PGlite`, the embedded Postgres. Declared here, so that no PGlite package is required. */
@@ -29,22 +30,21 @@ export class PGliteStore implements Database {
     this.#database = database;
   }
 
-  run(statements: readonly string[], timeout: number): Promise<readonly (readonly Row[])[]> {
-    const deadline = performance.now() + timeout;
+  run(statements: readonly string[], deadline: Deadline): Promise<readonly (readonly Row[])[]> {
     let isOver = false;
     const askInTransaction = (text: string) =>
       this.#database.transaction(async (tx) => {
-        if (isOver) throw unanswered(timeout);
+        if (isOver) throw deadline.error();
         return ask(tx, text);
       });
-    return within(timeout, this.#clock.transaction(askInTransaction, statements, deadline), () => (isOver = true));
+    return deadline.race(this.#clock.transaction(askInTransaction, statements, deadline), () => (isOver = true));
   }
 
   async listen(bell: string, onNotification: (payload: string) => void, timeout: number): Promise<ListeningConnection> {
     const listening = this.#database.listen(bell, onNotification);
     // A closed PGlite refuses to unlisten, but then nothing listens any more either.
     const close = (): Promise<void> => listening.then((unlisten) => unlisten()).catch(() => {});
-    await within(timeout, listening, () => void close());
-    return { lost: new Promise(() => {}), run: (statements, patience) => this.run(statements, patience), close };
+    await new Deadline(timeout).race(listening, () => void close());
+    return { lost: new Promise(() => {}), run: (statements, deadline) => this.run(statements, deadline), close };
   }
 }

@@ -1,4 +1,5 @@
-import { type Database, type ListeningConnection, type Row, unanswered, within } from "./database.js";
+import { type Database, type ListeningConnection, type Row } from "./database.js";
+import { Deadline } from "./deadline.js";
 import { ServerClock } from "./server-clock.js";
 
 /** What the broker needs of a `Pool` of `pg`. Declared here, so that the types of `pg` are not required. */
@@ -47,8 +48,7 @@ export class PoolDatabase implements Database {
     this.#connectionString = connectionString;
   }
 
-  async run(statements: readonly string[], timeout: number): Promise<readonly (readonly Row[])[]> {
-    const deadline = performance.now() + timeout;
+  async run(statements: readonly string[], deadline: Deadline): Promise<readonly (readonly Row[])[]> {
     let isOver = false;
     let giveUp = (): void => void (isOver = true);
     const answer = this.#acquire().then(async (client) => {
@@ -56,7 +56,7 @@ export class PoolDatabase implements Database {
       if (isOver) {
         client.release();
         client.off("error", ignore);
-        throw unanswered(timeout);
+        throw deadline.error();
       }
       let hasLeft = false;
       const release = (isBroken: boolean): void => {
@@ -76,7 +76,7 @@ export class PoolDatabase implements Database {
         throw error;
       }
     });
-    return within(timeout, answer, () => giveUp());
+    return deadline.race(answer, () => giveUp());
   }
 
   /**
@@ -113,7 +113,7 @@ export class PoolDatabase implements Database {
     const text = `SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ${timeouts}; LISTEN ${bell}`;
     const begun = client.connect().then(() => ask(client, text));
     try {
-      await within(timeout, begun, destroy);
+      await new Deadline(timeout).race(begun, destroy);
     } catch (error) {
       destroy();
       client.end().catch(ignore);
@@ -121,15 +121,12 @@ export class PoolDatabase implements Database {
     }
     return {
       lost,
-      run: (statements, patience) => {
-        const deadline = performance.now() + patience;
-        return within(
-          patience,
+      run: (statements, deadline) =>
+        deadline.race(
           this.#clock.transaction((question) => ask(client, question), statements, deadline),
           destroy,
-        );
-      },
-      close: () => within(timeout, client.end(), destroy).catch(ignore),
+        ),
+      close: () => new Deadline(timeout).race(client.end(), destroy).catch(ignore),
     };
   }
 }

@@ -1,6 +1,7 @@
 import { channelEnded, channelProduced } from "../broker/checks.js";
 import type { EventParts } from "../broker/published-event.js";
 import { Batch } from "./batch.js";
+import type { Deadline } from "./deadline.js";
 import { originalName, storedName, textArray } from "./sql.js";
 import type { Store } from "./store.js";
 
@@ -27,7 +28,7 @@ export class Publisher {
   constructor(store: Store) {
     this.#store = store;
     const sizeOf = ({ payload }: Publication): number => 1 + (payload?.length ?? 0) / 1000;
-    this.#publications = new Batch(store.timeout, batchSize, (all, left) => this.#number(all, left), sizeOf);
+    this.#publications = new Batch(store.timeout, batchSize, (all, deadline) => this.#number(all, deadline), sizeOf);
   }
 
   /** @returns the event's id */
@@ -42,14 +43,14 @@ export class Publisher {
     if (id === produced) throw channelProduced(channel);
   }
 
-  async #number(publications: readonly Publication[], timeout: number): Promise<(string | null)[]> {
+  async #number(publications: readonly Publication[], deadline: Deadline): Promise<(string | null)[]> {
     const { s, history, onDrop } = this.#store;
     const names = textArray(publications.map(({ name }) => name));
     const payloads = textArray(publications.map(({ payload }) => payload));
     const channels = textArray([...new Set(publications.map(({ name }) => name))]);
     const statement = `SELECT * FROM ${s}.number(${channels}, ${names}, ${payloads}, ${history.maxEvents})`;
     const ids: (string | null)[] = publications.map(() => null);
-    const [rows = []] = await this.#store.run([statement], timeout);
+    const [rows = []] = await this.#store.run([statement], deadline);
     for (const [item, id, dropped] of rows) {
       if (typeof item === "string") ids[Number(item) - 1] = id ?? null;
       else onDrop(originalName(dropped as string));

@@ -1,6 +1,7 @@
 import { backOff } from "../runtime/backoff.js";
 import type { Newest, Page, Tails } from "./cursor.js";
 import { type Database, type Runner, sqlState } from "./database.js";
+import { Deadline } from "./deadline.js";
 import { EndWatchers } from "./end-watchers.js";
 import { Listener, type ListenerEvents } from "./listener.js";
 import { newsIn, transactional } from "./notification.js";
@@ -191,7 +192,7 @@ export class Reader implements Tails, ListenerEvents {
 
   async #drain(runner: Runner): Promise<void> {
     this.#isDrainDue = false;
-    const [rows = []] = await runner.run([this.#store.drainStatement()], this.#store.timeout);
+    const [rows = []] = await runner.run([this.#store.drainStatement()], new Deadline(this.#store.timeout));
     this.#isDrainDue ||= this.#store.onDrained(rows);
     // Without notifications, this process does not hear that a producer is lost.
     if (!this.#listener.isListening) for (const tail of this.#produced) this.#request(tail, anyway);

@@ -4,6 +4,7 @@ import { backOff } from "../runtime/backoff.js";
 import { Batch } from "./batch.js";
 import { type Database, explain, type Row, type Runner, sqlState } from "./database.js";
 import { type ChannelStatus, statusOf } from "./channel-status.js";
+import { Deadline } from "./deadline.js";
 import type { Place } from "./place.js";
 import { milliseconds } from "./plpgsql.js";
 import { type ReadResult, resultsOf, type ReadRequest, readStatement } from "./read-statement.js";
@@ -59,8 +60,8 @@ export class Store {
     this.history = history;
     this.timeout = timeout;
     this.onDrop = onDrop;
-    this.#locations = new Batch(timeout, channelsAtOnce, (channels, left) => this.#locate(channels, left));
-    this.#pages = new Batch(timeout, pagesAtOnce, (requests, left) => this.#readPages(requests, left));
+    this.#locations = new Batch(timeout, channelsAtOnce, (channels, deadline) => this.#locate(channels, deadline));
+    this.#pages = new Batch(timeout, pagesAtOnce, (requests, deadline) => this.#readPages(requests, deadline));
   }
 
   locate(channel: string): Promise<Location> {
@@ -92,16 +93,15 @@ export class Store {
    */
   async run(
     statements: readonly string[],
-    timeout: number = this.timeout,
+    deadline: Deadline = new Deadline(this.timeout),
     needs?: string,
   ): Promise<readonly (readonly Row[])[]> {
-    const deadline = performance.now() + timeout;
     for (;;) {
       try {
-        return await this.#database.run(statements, deadline - performance.now());
+        return await this.#database.run(statements, deadline);
       } catch (error) {
         const isConflict = ["40001", "40P01"].includes(sqlState(error) ?? "");
-        if (!isConflict || performance.now() >= deadline) throw explain(error, this.schema, needs);
+        if (!isConflict || deadline.isOver) throw explain(error, this.schema, needs);
       }
     }
   }
@@ -132,7 +132,7 @@ export class Store {
 
   async read(requests: readonly ReadRequest[], runner: Runner): Promise<ReadResult[]> {
     const statement = readStatement(this.s, requests, this.history.maxAge, true);
-    const [rows = []] = await runner.run([statement], this.timeout);
+    const [rows = []] = await runner.run([statement], new Deadline(this.timeout));
     return resultsOf(rows, requests);
   }
 
@@ -147,7 +147,7 @@ export class Store {
       readStatement(s, requests, history.maxAge, false),
       `SELECT ${s}.touch(${names}, ${Math.ceil(history.maxAge / 4)})`,
     ];
-    const [clock, drained = [], rows = []] = await runner.run(statements, timeout);
+    const [clock, drained = [], rows = []] = await runner.run(statements, new Deadline(timeout));
     return {
       clock: Number(clock?.[0]?.[0]),
       results: resultsOf(rows, requests),
@@ -155,7 +155,7 @@ export class Store {
     };
   }
 
-  async #locate(channels: readonly string[], timeout: number): Promise<Location[]> {
+  async #locate(channels: readonly string[], deadline: Deadline): Promise<Location[]> {
     const names = [...new Set(channels)];
     const stored = textArray(names.map(storedName));
     const alive = `ARRAY(SELECT name FROM ${this.s}.channels WHERE name = ANY (${stored}) AND ended_at IS NULL)`;
@@ -166,7 +166,7 @@ export class Store {
         // The first check of a new subscription may be too late to keep its channel from being forgotten.
         `SELECT ${this.s}.touch(${alive}, ${Math.ceil(this.history.maxAge / 4)})`,
       ],
-      timeout,
+      deadline,
     );
     this.onDrained(drained);
     const locations = new Map(
@@ -183,11 +183,11 @@ export class Store {
   }
 
   /** Subscribers that come back to the same place share a page. */
-  async #readPages(readings: readonly ReadRequest[], timeout: number): Promise<ReadResult[]> {
+  async #readPages(readings: readonly ReadRequest[], deadline: Deadline): Promise<ReadResult[]> {
     const keys = readings.map((reading) => JSON.stringify(reading));
     const distinct = new Map(readings.map((reading, index) => [keys[index] as string, reading]));
     const asked = [...distinct.values()];
-    const [rows = []] = await this.run([readStatement(this.s, asked, this.history.maxAge, true)], timeout);
+    const [rows = []] = await this.run([readStatement(this.s, asked, this.history.maxAge, true)], deadline);
     const order = [...distinct.keys()];
     const found = new Map(resultsOf(rows, asked).map((one, index) => [order[index], one]));
     return keys.map((key) => found.get(key) as ReadResult);

@@ -3,6 +3,8 @@ import { PGlite } from "@electric-sql/pglite";
 import { postgresBroker } from "express-event-source/postgres";
 import type { PoolClient } from "pg";
 import { expect, it, onTestFinished, vi } from "vitest";
+import { Deadline } from "../../src/postgres/deadline.js";
+import { PoolDatabase } from "../../src/postgres/pool.js";
 import { dataOf, Reader } from "../broker/reader.js";
 import { Gate, turn } from "../support/stage.js";
 import { describeWithPostgres } from "./postgres-server.js";
@@ -61,6 +63,18 @@ describeWithPostgres("postgresBroker and its pool", (postgres) => {
     held.open();
     expect(dataOf(await earlier)).toEqual([1]);
     expect(dataOf(await later)).toEqual([1]);
+  });
+
+  it("does not commit statements that took too long only together", async () => {
+    const pool = postgres.pool({ application_name: "slow" });
+    await pool.query("CREATE TABLE done (what text)");
+    const slow = "INSERT INTO done SELECT 'slow' FROM pg_sleep(0.3)";
+    const run = new PoolDatabase(pool, undefined).run([slow, slow], new Deadline(500));
+    await expect(run).rejects.toMatchObject({ code: "ERR_BROKER_UNAVAILABLE" });
+    // The server notices only after the transaction that its client has gone.
+    const busy = "SELECT FROM pg_stat_activity WHERE application_name = 'slow' AND pid <> pg_backend_pid()";
+    await vi.waitFor(async () => expect((await pool.query(busy)).rowCount).toBe(0), 5_000);
+    expect((await pool.query("SELECT FROM done")).rowCount).toBe(0);
   });
 });
 
@@ -130,13 +144,18 @@ it("says that the database did not answer where the process itself stood still u
   await broker.migrate();
   await broker.publish("a", { data: 1 });
   const transaction = pool.transaction.bind(pool);
+  const standstills = [30, 60];
   pool.transaction = (callback) => {
-    const until = performance.now() + 60;
+    const until = performance.now() + (standstills.shift() ?? 0);
     while (performance.now() < until);
     return transaction(callback);
   };
-  await expect(broker.publish("a", { data: 2 })).rejects.toMatchObject({
+  const publishes = [broker.publish("a", { data: 2 })];
+  // Waits in the process meanwhile, so that a part of its time is over before it is sent.
+  queueMicrotask(() => queueMicrotask(() => void publishes.push(broker.publish("a", { data: 3 }))));
+  await publishes[0]?.catch(() => {});
+  await expect(publishes[1]).rejects.toMatchObject({
     code: "ERR_BROKER_UNAVAILABLE",
-    message: expect.stringContaining("did not answer within"),
+    message: expect.stringContaining("did not answer within 50 ms"),
   });
 });

@@ -55,14 +55,15 @@ export class ChannelProducer {
   /**
    * @returns whether this is now the channel's producer. The answer is certain: if a reply is lost, the claim is made
    *   again.
+   * @param isClosed whether the broker has been closed, so that the claim is not made again
    * @throws {EventStreamError} `ERR_BROKER_UNAVAILABLE` when the store has not answered for one lease, or at once if
    *   asking again cannot help
    */
-  async claim(): Promise<boolean> {
+  async claim(isClosed: () => boolean): Promise<boolean> {
     const { lease } = this.#settings;
     const isClaimed = await this.#lease.ask(
       () => this.#store.claim(this.#channel, this.#token, lease),
-      (error) => this.#store.isFinal(error),
+      (error) => isClosed() || this.#store.isFinal(error),
     );
     if (isClaimed) this.#state = "producing";
     return isClaimed;

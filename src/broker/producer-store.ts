@@ -28,7 +28,7 @@ export interface ProducerStore {
   /** `false` if the store ends with its producers' process, as memory does: no lease is renewed, and none runs out. */
   readonly hasLeases: boolean;
 
-  /** Whether asking again cannot help, because (say) the schema or a permission is missing. Nothing was done then. */
+  /** Whether asking again cannot help, because (say) a permission is missing or the store is closed. */
   isFinal(error: EventStreamError): boolean;
 
   /**

@@ -24,7 +24,7 @@ export class Producers<E extends ServerSentEvent> {
     const settings = checkProduceOptions(options);
     this.#checkOpen();
     const producer = new ChannelProducer(this.#store, channel, settings);
-    if (!(await producer.claim())) return undefined;
+    if (!(await producer.claim(() => this.#isClosed))) return undefined;
     if (this.#isClosed) await producer.close();
     this.#checkOpen();
     this.#running.add(producer);

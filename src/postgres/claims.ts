@@ -18,7 +18,7 @@ export class ChannelClaims implements ProducerStore {
   }
 
   isFinal({ cause }: EventStreamError): boolean {
-    return lacksSchema(cause) || lacksPermission(cause);
+    return this.#store.isClosed || lacksSchema(cause) || lacksPermission(cause);
   }
 
   async claim(channel: string, token: string, lease: number): Promise<boolean> {

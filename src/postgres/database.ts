@@ -23,6 +23,8 @@ export interface ListeningConnection extends Runner {
 }
 
 export interface Database extends Runner {
+  /** Whether the application has closed it, for good. */
+  readonly isClosed: boolean;
   /** @throws the database's error, or `ERR_BROKER_UNAVAILABLE` if it does not listen within `timeout` milliseconds */
   listen(bell: string, onNotification: (payload: string) => void, timeout: number): Promise<ListeningConnection>;
 }

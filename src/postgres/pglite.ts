@@ -1,3 +1,4 @@
+import { property } from "../checks.js";
 import { type Database, type ListeningConnection, type Row } from "./database.js";
 import { Deadline } from "./deadline.js";
 import { ServerClock } from "./server-clock.js";
@@ -30,6 +31,10 @@ export class PGliteStore implements Database {
     this.#database = database;
   }
 
+  get isClosed(): boolean {
+    return property(this.#database, "closed") === true;
+  }
+
   run(statements: readonly string[], deadline: Deadline): Promise<readonly (readonly Row[])[]> {
     let isOver = false;
     const askInTransaction = (text: string) =>
@@ -43,7 +48,8 @@ export class PGliteStore implements Database {
   async listen(bell: string, onNotification: (payload: string) => void, timeout: number): Promise<ListeningConnection> {
     const listening = this.#database.listen(bell, onNotification);
     // A closed PGlite refuses to unlisten, but then nothing listens any more either.
-    const close = (): Promise<void> => listening.then((unlisten) => unlisten()).catch(() => {});
+    const close = (): Promise<void> =>
+      new Deadline(timeout).race(listening.then((unlisten) => unlisten())).catch(() => {});
     await new Deadline(timeout).race(listening, () => void close());
     return { lost: new Promise(() => {}), run: (statements, deadline) => this.run(statements, deadline), close };
   }

@@ -5,6 +5,7 @@ import { ServerClock } from "./server-clock.js";
 /** What the broker needs of a `Pool` of `pg`. Declared here, so that the types of `pg` are not required. */
 export interface PostgresPool {
   readonly totalCount: number;
+  readonly ended: boolean;
   readonly options: object;
   connect(callback: (error: Error | undefined, client: PooledClient | undefined) => void): void;
 }
@@ -46,6 +47,10 @@ export class PoolDatabase implements Database {
   constructor(pool: PostgresPool, connectionString: string | undefined) {
     this.#pool = pool;
     this.#connectionString = connectionString;
+  }
+
+  get isClosed(): boolean {
+    return this.#pool.ended;
   }
 
   async run(statements: readonly string[], deadline: Deadline): Promise<readonly (readonly Row[])[]> {

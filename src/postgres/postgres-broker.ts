@@ -196,8 +196,7 @@ class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, Subs
 
   async close(): Promise<void> {
     this.isClosed = true;
-    await this.#producers.close();
-    await Promise.all([this.#reader.close(), this.#sweeper.close()]);
+    await Promise.all([this.#producers.close(), this.#reader.close(), this.#sweeper.close()]);
   }
 
   #open(): void {

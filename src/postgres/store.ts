@@ -64,6 +64,11 @@ export class Store {
     this.#pages = new Batch(timeout, pagesAtOnce, (requests, deadline) => this.#readPages(requests, deadline));
   }
 
+  /** Whether the application has closed the database. */
+  get isClosed(): boolean {
+    return this.#database.isClosed;
+  }
+
   locate(channel: string): Promise<Location> {
     return this.#locations.ask(channel);
   }

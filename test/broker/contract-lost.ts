@@ -69,6 +69,16 @@ export function lostContract(share: (history?: HistoryOptions) => Promise<Shared
       expect(await names(other)).toEqual(["once"]);
     });
 
+    it("do not wait for a store that is away to claim a channel for a broker that is closed", async () => {
+      const { producing, cut } = await open();
+      await cut();
+      const claiming = producing.produce("a", () => [], { lease: 600_000 });
+      await Promise.all([
+        expect(claiming).rejects.toMatchObject({ code: "ERR_BROKER_UNAVAILABLE" }),
+        producing.close(),
+      ]);
+    });
+
     it("have a producer whose claim was carried out, and the reply lost", async () => {
       const store = await open();
       await store.producing.produce("before", () => []);

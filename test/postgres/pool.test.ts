@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PGlite } from "@electric-sql/pglite";
 import { postgresBroker } from "express-event-source/postgres";
@@ -65,6 +66,37 @@ describeWithPostgres("postgresBroker and its pool", (postgres) => {
     expect(dataOf(await later)).toEqual([1]);
   });
 
+  it("is closed for its subscriptions although the end of a producer's channel is still being written", async () => {
+    const pool = postgres.pool();
+    const ending = new Gate();
+    pool.on("connect", (client: PoolClient) => {
+      const query = client.query.bind(client) as (question: { text: string }) => Promise<unknown>;
+      client.query = (async (question: { text: string }) => {
+        if (question.text.includes(".produce('end'")) await ending.opened;
+        return query(question);
+      }) as never;
+    });
+    const broker = postgresBroker({ pool });
+    await broker.migrate();
+    const rest = new Reader(await broker.subscribe("another")).rest();
+    const run = await broker.produce("answer", ({ signal }) => once(signal, "abort") as Promise<never>);
+    const closing = broker.close();
+    expect(await rest).toEqual([]);
+    ending.open();
+    await closing;
+    expect(await run?.done).toBe("stopped");
+  });
+
+  it("refuses to produce at once where the pool has been ended", async () => {
+    const pool = postgres.pool();
+    const broker = postgresBroker({ pool });
+    onTestFinished(() => broker.close());
+    await broker.migrate();
+    await pool.end();
+    const error = { code: "ERR_BROKER_UNAVAILABLE", message: expect.stringContaining("pool") };
+    await expect(broker.produce("a", () => [], { lease: 600_000 })).rejects.toMatchObject(error);
+  });
+
   it("does not commit statements that took too long only together", async () => {
     const pool = postgres.pool({ application_name: "slow" });
     await pool.query("CREATE TABLE done (what text)");
@@ -89,6 +121,18 @@ it("closes in order where its PGlite was closed before it", async () => {
   await pool.close();
   await broker.close();
   expect(await rest).toMatchObject({ done: true });
+});
+
+it("closes in time where a transaction of the application keeps its PGlite busy", async () => {
+  const pool = await PGlite.create();
+  onTestFinished(() => pool.close());
+  const broker = postgresBroker({ pool, timeout: 1_000 });
+  await broker.migrate();
+  const rest = new Reader(await broker.subscribe("a")).rest();
+  const listening = "SELECT 1 FROM pg_listening_channels()";
+  await vi.waitFor(async () => expect((await pool.query(listening)).rows).not.toEqual([]));
+  await pool.transaction(() => broker.close());
+  expect(await rest).toEqual([]);
 });
 
 it("publishes at once where the clock of its database has been set forward or back", async () => {

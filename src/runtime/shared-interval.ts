@@ -1,3 +1,4 @@
+import { Chain, type Link } from "./chain.js";
 import { type Clock, currentClock } from "./clock.js";
 
 /**
@@ -21,7 +22,9 @@ export interface Ticker {
 }
 
 /** The periodic calls that one `every` has started, until they are stopped. */
-export class Beat {
+export class Beat implements Link<Beat> {
+  before: Beat | undefined;
+  after: Beat | undefined;
   due: number;
   readonly #sharedInterval: SharedInterval;
   readonly #ticker: Ticker;
@@ -45,7 +48,7 @@ class SharedInterval {
   readonly #clock: Clock;
   readonly #interval: number;
   /** In the order in which they fall due. */
-  #beats = new Set<Beat>();
+  readonly #beats = new Chain<Beat>();
   #cancel: (() => void) | undefined;
 
   constructor(clock: Clock, interval: number) {
@@ -62,7 +65,7 @@ class SharedInterval {
   }
 
   delete(beat: Beat): void {
-    if (!this.#beats.delete(beat) || this.#beats.size > 0) return;
+    if (!this.#beats.delete(beat) || this.#beats.first !== undefined) return;
     this.#cancel?.();
     this.#cancel = undefined;
     intervalsOf(this.#clock).delete(this.#interval);
@@ -85,7 +88,7 @@ class SharedInterval {
     const start = realNow();
     this.#skipMissed(now);
     let calls = 0;
-    for (const beat of this.#beats) {
+    for (let beat = this.#beats.first; beat !== undefined; beat = this.#beats.first) {
       if (beat.due > now || calls === batch.calls || realNow() - start > batch.milliseconds) break;
       // The next call is counted from when this one was due, not from now, so that the period does not drift.
       this.#beats.delete(beat);
@@ -96,7 +99,7 @@ class SharedInterval {
       calls += 1;
       beat.call();
     }
-    const [head] = this.#beats;
+    const head = this.#beats.first;
     if (head !== undefined) this.#schedule(head.due - this.#clock.now());
   };
 
@@ -105,14 +108,14 @@ class SharedInterval {
    * through the missed calls one by one would block the event loop for seconds.
    */
   #skipMissed(now: number): void {
-    const [head] = this.#beats;
+    const head = this.#beats.first;
     if (head === undefined || head.due + 2 * this.#interval > now) return;
-    const beats = [...this.#beats];
+    const beats = this.#beats.takeAll();
     for (const beat of beats) {
       const missed = Math.floor((now - beat.due) / this.#interval);
       if (missed > 0) beat.due += missed * this.#interval;
     }
-    this.#beats = new Set(beats.sort((a, b) => a.due - b.due));
+    for (const beat of beats.sort((a, b) => a.due - b.due)) this.#beats.add(beat);
   }
 }
 

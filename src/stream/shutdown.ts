@@ -1,5 +1,6 @@
 import type { Server, Socket } from "node:net";
 import type { StreamEvents } from "../response/stream-events.js";
+import { Chain, type Link } from "../runtime/chain.js";
 import { LazySignal } from "../runtime/lazy-signal.js";
 import { Timer } from "../runtime/clock.js";
 import { type Beat, every, type Ticker } from "../runtime/shared-interval.js";
@@ -14,38 +15,6 @@ const cutAfter = 500;
 /** Milliseconds between checks of whether a server with open streams has begun to close. Node has no event for it. */
 const lookInterval = 250;
 
-/** A stream that waits for its shutdown to begin. */
-interface Listener {
-  begin(): void;
-}
-
-/** Tells streams that a shutdown has begun. All that wait for one server share a timer; for one signal, a listener. */
-abstract class ShutdownNotifier {
-  readonly #waiting = new Set<Listener>();
-
-  /** Whether the shutdown has begun, even if no stream has been notified yet. */
-  abstract readonly hasBegun: boolean;
-  protected abstract watch(): void;
-  protected abstract release(): void;
-
-  add(listener: Listener): void {
-    this.#waiting.add(listener);
-    if (this.#waiting.size === 1) this.watch();
-  }
-
-  remove(listener: Listener): void {
-    if (this.#waiting.delete(listener) && this.#waiting.size === 0) this.release();
-  }
-
-  protected notify(): void {
-    const waiting = [...this.#waiting];
-    this.#waiting.clear();
-    this.release();
-    // Thousands of streams that all end in one turn would block the loop for seconds.
-    forEachInTurn(waiting, (listener) => listener.begin());
-  }
-}
-
 /** Node gives a server a new `_handle` each time that it begins to listen. */
 type ListeningServer = Server & { readonly _handle?: object | null };
 
@@ -54,74 +23,78 @@ function listeningOf(server: ListeningServer): object {
   return server._handle ?? server;
 }
 
-/** Notifies when the server has begun to close, even if it listens again by the next check. */
-class ServerNotifier extends ShutdownNotifier implements Ticker {
-  readonly #server: Server;
-  readonly #listening: object;
+/**
+ * Tells the streams of one server that share a `shutdownSignal`, or have none, that their shutdown has begun. They share
+ * one listener on the signal, and one timer that looks whether the server has begun to close.
+ */
+class ShutdownNotifier implements Ticker {
+  readonly #waiting = new Chain<Shutdown>();
+  readonly #server: Server | undefined;
+  readonly #listening: object | undefined;
+  readonly #signal: AbortSignal | undefined;
   #beat: Beat | undefined;
 
-  constructor(server: Server) {
-    super();
+  constructor(server: Server | undefined, signal: AbortSignal | undefined) {
     this.#server = server;
-    this.#listening = listeningOf(server);
-  }
-
-  get hasBegun(): boolean {
-    return !this.#server.listening || listeningOf(this.#server) !== this.#listening;
-  }
-
-  protected watch(): void {
-    this.#beat = every(lookInterval, this);
-  }
-
-  protected release(): void {
-    this.#beat?.stop();
-  }
-
-  tick(): void {
-    if (this.hasBegun) this.notify();
-  }
-}
-
-/** Notifies when the signal aborts. */
-class SignalNotifier extends ShutdownNotifier {
-  readonly #signal: AbortSignal;
-
-  constructor(signal: AbortSignal) {
-    super();
+    this.#listening = server && listeningOf(server);
     this.#signal = signal;
   }
 
+  /** Whether the shutdown has begun, even if no stream has been notified yet. */
   get hasBegun(): boolean {
-    return this.#signal.aborted;
+    return this.#signal?.aborted === true || this.#isServerClosing;
   }
 
-  protected watch(): void {
-    this.#signal.addEventListener("abort", this, { once: true });
+  /** True even if the server listens again by now. */
+  get #isServerClosing(): boolean {
+    const server = this.#server;
+    return server !== undefined && (!server.listening || listeningOf(server) !== this.#listening);
   }
 
-  protected release(): void {
-    this.#signal.removeEventListener("abort", this);
+  add(shutdown: Shutdown): void {
+    if (this.#waiting.first === undefined) this.#watch();
+    this.#waiting.add(shutdown);
   }
 
+  remove(shutdown: Shutdown): void {
+    if (this.#waiting.delete(shutdown) && this.#waiting.first === undefined) this.#release();
+  }
+
+  #watch(): void {
+    if (this.#server !== undefined) this.#beat = every(lookInterval, this);
+    this.#signal?.addEventListener("abort", this, { once: true });
+  }
+
+  #release(): void {
+    this.#beat?.stop();
+    this.#signal?.removeEventListener("abort", this);
+  }
+
+  tick(): void {
+    if (this.hasBegun) this.handleEvent();
+  }
+
+  /** Called when the signal aborts. */
   handleEvent(): void {
-    this.notify();
+    const waiting = this.#waiting.takeAll();
+    this.#release();
+    // Thousands of streams that all end in one turn would block the loop for seconds.
+    forEachInTurn(waiting, (shutdown) => shutdown.begin());
   }
 }
 
-const servers = new WeakMap<object, ServerNotifier>();
-const signals = new WeakMap<AbortSignal, SignalNotifier>();
+/** Stands for a server or a signal that a stream does not have. */
+const none = {};
 
-function serverNotifier(server: Server): ServerNotifier {
-  const listening = listeningOf(server);
-  let notifier = servers.get(listening);
-  if (notifier === undefined) servers.set(listening, (notifier = new ServerNotifier(server)));
-  return notifier;
-}
+/** The notifiers by listening server, and then by signal. */
+const notifiers = new WeakMap<object, WeakMap<object, ShutdownNotifier>>();
 
-function signalNotifier(signal: AbortSignal): SignalNotifier {
-  let notifier = signals.get(signal);
-  if (notifier === undefined) signals.set(signal, (notifier = new SignalNotifier(signal)));
+function notifierOf(server: Server | undefined, signal: AbortSignal | undefined): ShutdownNotifier {
+  const listening = server === undefined ? none : listeningOf(server);
+  let bySignal = notifiers.get(listening);
+  if (bySignal === undefined) notifiers.set(listening, (bySignal = new WeakMap<object, ShutdownNotifier>()));
+  let notifier = bySignal.get(signal ?? none);
+  if (notifier === undefined) bySignal.set(signal ?? none, (notifier = new ShutdownNotifier(server, signal)));
   return notifier;
 }
 
@@ -151,9 +124,10 @@ export interface ShutdownSettings {
  * The shutdown of one stream. It begins when the server closes or the application's signal aborts. It ends the stream
  * after the grace period, and cuts off a client that does not take the rest in time.
  */
-export class Shutdown extends LazySignal implements Listener {
-  readonly #server: ShutdownNotifier | undefined;
-  readonly #signal: ShutdownNotifier | undefined;
+export class Shutdown extends LazySignal implements Link<Shutdown> {
+  before: Shutdown | undefined;
+  after: Shutdown | undefined;
+  readonly #notifier: ShutdownNotifier;
   readonly #gracePeriod: number;
   readonly #events: StreamEvents;
   #timer: Timer | undefined;
@@ -163,28 +137,25 @@ export class Shutdown extends LazySignal implements Listener {
   constructor(socket: Socket, settings: ShutdownSettings, events: StreamEvents) {
     super();
     const server = settings.endOnServerClose ? listeningServer(socket) : undefined;
-    this.#server = server && serverNotifier(server);
-    this.#signal = settings.shutdownSignal && signalNotifier(settings.shutdownSignal);
+    this.#notifier = notifierOf(server, settings.shutdownSignal);
     this.#gracePeriod = settings.shutdownGracePeriod;
     this.#events = events;
   }
 
   /** Whether the shutdown has begun, even if the server has not been checked since. */
   get hasBegun(): boolean {
-    return this.aborted || this.#signal?.hasBegun === true || this.#server?.hasBegun === true;
+    return this.aborted || this.#notifier.hasBegun;
   }
 
   /** Begins to wait for the shutdown. */
   wait(): void {
-    this.#server?.add(this);
-    this.#signal?.add(this);
+    this.#notifier.add(this);
   }
 
   /** Stops waiting, and stops the timer. */
   release(): void {
     this.#isReleased = true;
-    this.#server?.remove(this);
-    this.#signal?.remove(this);
+    this.#notifier.remove(this);
     this.#timer?.stop();
   }
 

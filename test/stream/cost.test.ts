@@ -101,6 +101,20 @@ it("keeps two timers for a thousand idle streams, for pings and for a server tha
   expect(vi.getTimerCount()).toBe(2);
 });
 
+it("puts a stream in no Set, whose old tables would keep streams that have gone in memory", async () => {
+  const add = vi.spyOn(Set.prototype, "add");
+  const { port } = await serve(
+    express().get(
+      "/",
+      eventSource(() => silent, { shutdownSignal: new AbortController().signal }),
+    ),
+  );
+  const clients = await open(port, 100);
+  // Whoever else in this process uses a Set, such as the test runner, does so less often than once for each stream.
+  expect(add.mock.calls.length).toBeLessThan(clients.length / 2);
+  for (const { socket } of clients) socket.resetAndDestroy();
+});
+
 it("makes no AbortController for a stream whose source asks for no signal", async () => {
   const made = countAbortControllers();
   const { port } = await serve(

@@ -97,7 +97,10 @@ export class Locator {
     const send = (command: readonly string[]) => this.#redis.send(keys[0] as string, command, this.#timeout);
     try {
       const { now, rest } = await within(this.#timeout, ask(send, { script: locate, keys, args }));
-      for (const [index, { position, resolve, reject }] of batch.entries()) {
+      // Redis looks at fewer channels at a time if their events are large.
+      const answered = batch.slice(0, rest.length);
+      if (answered.length < batch.length) void this.#ask(batch.slice(rest.length));
+      for (const [index, { position, resolve, reject }] of answered.entries()) {
         const row = rest[index] as string[];
         if (row.length === 1) reject(explain(new Error(row[0])));
         else resolve(this.#location(row, position, now));

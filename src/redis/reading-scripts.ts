@@ -11,26 +11,40 @@ return { nonce, clock, 'time' }
 `);
 
 /**
+ * A script that looks at several streams has to read entries whole. After 256 KiB, it leaves the other streams to later
+ * calls, because Redis serves nobody else meanwhile. `isEnough()` tells when.
+ */
+const reading = `
+local bytes = 0
+local function isEnough() return bytes > 262144 end
+local function count(entry)
+  for _, field in ipairs(entry and entry[2] or {}) do bytes = bytes + #field end
+  return entry
+end
+`;
+
+/**
  * Finds out what streams hold, as seen from a position in each.
  *
  * KEYS: streams. ARGV: nonce, maximum age, then a position for each stream.
  *
- * Replies nonce, time, 'located', then a row for each stream: the IDs of its two newest entries; 'end' if the newest is
- * the end mark; the ID and the predecessor of the first entry after the position; the ID and the predecessor of the
- * first entry that has not aged out; 'produced' if the stream has had a producer. A value that does not exist is ''. If
- * Redis refuses to read a stream, its row is only the error.
+ * Replies nonce, time, 'located', then a row for each stream, or for only the first of them if their entries are large:
+ * the IDs of its two newest entries; 'end' if the newest is the end mark; the ID and the predecessor of the first entry
+ * after the position; the ID and the predecessor of the first entry that has not aged out; 'produced' if the stream has
+ * had a producer. A value that does not exist is ''. If Redis refuses to read a stream, its row is only the error.
  */
 export const locate: Script = script(`
-${clock}${onMaster}${findRecord}
+${clock}${onMaster}${findRecord}${reading}
 local reply = { nonce, clock, 'located' }
 for i, key in ipairs(KEYS) do
+  if isEnough() then break end
   local position = ARGV[i + 2]
   local newest = redis.pcall('XREVRANGE', key, '+', '-', 'COUNT', 2)
   if newest.err then reply[i + 3] = { newest.err }
   else
-    local last, second = newest[1], newest[2]
-    local following = redis.call('XRANGE', key, '(' .. position, '+', 'COUNT', 1)[1]
-    local oldest = redis.call('XRANGE', key, cutoff(ARGV[2]), '+', 'COUNT', 1)[1]
+    local last, second = count(newest[1]), count(newest[2])
+    local following = count(redis.call('XRANGE', key, '(' .. position, '+', 'COUNT', 1)[1])
+    local oldest = count(redis.call('XRANGE', key, cutoff(ARGV[2]), '+', 'COUNT', 1)[1])
     reply[i + 3] = {
       last and last[1] or '', second and second[1] or '',
       last and last[2][3] == 'end' and 'end' or '',
@@ -92,17 +106,23 @@ return reply
  *
  * KEYS: streams. ARGV: nonce, then for each stream the ID that its newest entry should have.
  *
- * Replies nonce, time, 'checked', then the index (from 0) of each stream whose newest entry has another ID, and of each
- * that has a live producer, because the producer's lease must be watched.
+ * Replies nonce, time, 'checked', then the index (from 0) of each stream whose newest entry has another ID, of each that
+ * has a live producer, because the producer's lease must be watched, and of each that was not looked at.
  */
 export const check: Script = script(`
-${clock}${onMaster}${findRecord}
+${clock}${onMaster}${findRecord}${reading}
+local function isQuiet(key, last)
+  if isEnough() then return false end
+  local newest = redis.pcall('XREVRANGE', key, '+', '-', 'COUNT', 1)
+  if newest.err then return false end
+  local entry = count(newest[1])
+  if last ~= (entry and entry[1] or '0-0') then return false end
+  local record = recordOf(key, entry)
+  return not record or record.state ~= 'live'
+end
 local reply = { nonce, clock, 'checked' }
 for i, key in ipairs(KEYS) do
-  local newest = redis.pcall('XREVRANGE', key, '+', '-', 'COUNT', 1)
-  local id = not newest.err and (newest[1] and newest[1][1] or '0-0')
-  local record = id == ARGV[i + 1] and recordOf(key) or nil
-  if id ~= ARGV[i + 1] or (record and record.state == 'live') then reply[#reply + 1] = tostring(i - 1) end
+  if not isQuiet(key, ARGV[i + 1]) then reply[#reply + 1] = tostring(i - 1) end
 end
 return reply
 `);

@@ -55,7 +55,8 @@ export class Store {
   }
 
   /**
-   * The indexes of the streams whose newest entry is not `last`, or whose producer has a lease that must be watched.
+   * The indexes of the streams that must be read: their newest entry is not `last`, their producer has a lease that must
+   * be watched, or the entries of the streams before them were too large to look at all streams at once.
    */
   async check(
     streams: readonly { readonly key: string; readonly last: string }[],

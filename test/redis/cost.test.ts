@@ -82,6 +82,18 @@ describeWithRedis("what redisBroker costs", (redis) => {
     expect((await calls("evalsha")) - before).toBeLessThan(10);
   });
 
+  it("is a short call for each of many channels whose events are large, so that Redis serves others in between", async () => {
+    const broker = open();
+    const names = Array.from({ length: 20 }, (_, n) => `large ${n}`);
+    const data = "x".repeat(100_000);
+    await Promise.all(names.flatMap((name) => [1, 2, 3].map(() => broker.publish(name, { data }))));
+    await broker.subscribe("a");
+    const before = await calls("evalsha");
+    const readers = await Promise.all(names.map((name) => read(broker, name, { from: "start" })));
+    expect((await calls("evalsha")) - before).toBe(names.length);
+    for (const reader of readers) await reader.expectNext(data, data, data);
+  });
+
   it("is nothing for who comes back to what this process still has", async () => {
     const broker = open();
     const staying = await read(broker, "a");

@@ -157,7 +157,9 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionH
   async #begin(keys: readonly string[], settings: SubscribeSettings): Promise<Beginning<TailCursor>> {
     const { lastEventId } = settings;
     const known = lastEventId === undefined ? undefined : positionsIn(lastEventId, keys);
-    const found = await Promise.all(keys.map((key) => this.#place(key, known?.get(key), settings)));
+    const place = (key: string) => this.#place(key, known?.get(key), settings);
+    // Most subscriptions have one channel, and thousands may begin in one turn: for them each promise counts.
+    const found = keys.length === 1 ? [await place(keys[0] as string)] : await Promise.all(keys.map(place));
     return {
       cursors: found.map(
         ({ place }) => new TailCursor(this.#follower, place, keys.length === 1 ? undefined : channelTag(place.key)),

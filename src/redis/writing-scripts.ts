@@ -10,8 +10,9 @@ import { adding, clock, leasing, newestOfOurs, type Script, script } from "./scr
 const findRepeated = `
 local since, stored, oldest, newest = ARGV[9], {}, nil, '+'
 local function timeOf(id) return tonumber(string.match(id, '^%d+')) end
-local isOlder = not last or timeOf(last[1]) < timeOf(since)
-local isSearching = not isOlder and last[1] ~= since
+local isNewest = last and last[1] == since
+local isOlder = not isNewest and (not last or timeOf(last[1]) < timeOf(since))
+local isSearching = not isNewest and not isOlder
 for _ = 1, 10 do
   if not isSearching then break end
   local entries = redis.call('XREVRANGE', key, newest, '(' .. since, 'COUNT', 100)

@@ -57,8 +57,9 @@ export interface ProducerStore {
   stop(channel: string): Promise<boolean>;
 
   /**
-   * Calls `wake` within a second after someone other than the producer has ended the channel. A superfluous call costs
-   * a `renew`; a missing call makes the producer stop late.
+   * Calls `wake` within a second after someone other than the producer has ended the channel, even if that was before
+   * this call, while the answer to the claim was under way. A superfluous call costs a `renew`; a missing call makes the
+   * producer stop late.
    *
    * @returns a function that ends the watch
    */

@@ -51,6 +51,8 @@ export class ChannelClaims implements ProducerStore {
   watch(channel: string, _token: string, wake: () => void): () => void {
     const claim = this.#channels.get(channel)?.claim;
     if (claim !== undefined) claim.wake = wake;
+    // Stopped since the claim was made.
+    if (claim?.state !== "live") wake();
     return () => {
       if (claim !== undefined) claim.wake = undefined;
     };

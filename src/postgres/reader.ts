@@ -95,6 +95,8 @@ export class Reader implements Tails, ListenerEvents {
   watch(channel: string, wake: () => void): () => void {
     const unwatch = this.#watchers.add(keyOf(channel), wake, () => this.#listener.isListening);
     if (this.#state === "idle") void this.#run();
+    // Its notification may have come while the answer to the claim was under way.
+    if (this.#listener.isListening) wake();
     return unwatch;
   }
 

@@ -338,6 +338,14 @@ export function produceContract(name: string, subject: ProducingSubject): void {
         }
       });
 
+      it("reaches a producer that has just been claimed, and whose source says nothing", async () => {
+        const broker = await open();
+        const claiming = broker.produce("a", endless(0).source);
+        while (!(await broker.stop("a")));
+        const run = await claiming;
+        expect(await run?.done).toBe("stopped");
+      });
+
       it("reaches a source that is always ready", async () => {
         const broker = await open();
         const run = await begin(broker, function* () {

@@ -2,8 +2,11 @@ import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { HistoryOptions } from "express-event-source";
 import { postgresBroker, type PostgresBrokerOptions } from "express-event-source/postgres";
+import { Client, type ClientConfig } from "pg";
 import { expect, it, onTestFinished } from "vitest";
 import { produceContract } from "../broker/contract-produce.js";
+import { until } from "../support/stage.js";
+import { keyOf } from "../../src/postgres/tail-index.js";
 import { TcpProxy } from "../redis/tcp-proxy.js";
 import { describeWithPostgres } from "./postgres-server.js";
 
@@ -46,6 +49,36 @@ describeWithPostgres(
           },
         };
       },
+    });
+
+    it("hear of a stop that came while the answer to their claim was under way", async () => {
+      const heard: string[] = [];
+      const isStopHeard = (): boolean => heard.filter((payload) => payload.includes(keyOf("late"))).length === 2;
+      class SlowClient extends Client {
+        constructor(config?: ClientConfig) {
+          super(config);
+          this.on("notification", ({ payload = "" }) => void heard.push(payload));
+          const query = this.query.bind(this) as (config: { text: string }) => Promise<unknown>;
+          const answer = async (config: { text: string }): Promise<unknown> => {
+            const rows = await query(config);
+            if (/'claim'.*'late'/.test(config.text)) await until(isStopHeard);
+            return rows;
+          };
+          Object.assign(this, { query: answer });
+        }
+      }
+      const schema = `slow ${brokers++}`;
+      const other = await open(undefined, { schema });
+      const producing = await open(undefined, { schema, pool: Object.assign(postgres.pool(), { Client: SlowClient }) });
+      for (const broker of [other, producing]) onTestFinished(() => broker.close());
+      const produce = (channel: string) =>
+        producing.produce(channel, ({ signal }) => once(signal, "abort") as Promise<never>, { lease: 600_000 });
+      await produce("running");
+      await until(() => heard.length > 0);
+      const claiming = produce("late");
+      while (!(await other.stop("late")));
+      const run = await claiming;
+      expect(await run?.done).toBe("stopped");
     });
 
     it("are not ended by a transaction of somebody else's", async () => {

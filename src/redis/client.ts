@@ -5,6 +5,8 @@
 export interface Redis {
   /** Whether the keys are spread over several masters. */
   readonly isCluster: boolean;
+  /** Whether the application has closed the client, or the client has given up. */
+  isClosed(): boolean;
   /** The database's number: messages carry it, since pub/sub does not separate databases. */
   database(): Promise<number>;
   /**

@@ -53,6 +53,7 @@ export function ioRedis(client: IoRedis): Redis {
   if (!("nodes" in client)) {
     return {
       isCluster: false,
+      isClosed: () => client.status === "end",
       database: async () => (client.options as { db?: number }).db ?? 0,
       send,
       masterOf: () => ({ address: "", open: (...how) => open(client as unknown as Node, ...how) }),
@@ -60,6 +61,7 @@ export function ioRedis(client: IoRedis): Redis {
   }
   return {
     isCluster: true,
+    isClosed: () => client.status === "end",
     database: async () => 0,
     send,
     masterOf(slot) {

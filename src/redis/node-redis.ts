@@ -82,6 +82,7 @@ export function nodeRedis(client: NodeRedis): Redis {
 function single(client: NodeRedisClient): Redis {
   return {
     isCluster: false,
+    isClosed: () => !client.isOpen,
     database: async () => databaseOf(client),
     send: (_key, args, timeout) => client.sendCommand(args, { timeout, typeMapping }),
     masterOf: () => only((...how) => open(client, ...how)),
@@ -93,6 +94,7 @@ function pool(client: NodeRedisPool): Redis {
     client.execute((each) => task(each as NodeRedisClient)) as Promise<T>;
   return {
     isCluster: false,
+    isClosed: () => !client.isOpen,
     database: () => run(databaseOf),
     send: (_key, args, timeout) => run((each) => each.sendCommand(args, { timeout, typeMapping })),
     masterOf: () => only(async (...how) => connect(await run(duplicate), ...how)),
@@ -104,6 +106,7 @@ function sentinel(client: NodeRedisSentinel): Redis {
     client._execute(false, async (master) => task(master as NodeRedisClient)) as Promise<T>;
   return {
     isCluster: false,
+    isClosed: () => !client.isOpen,
     database: () => run(databaseOf),
     send: (_key, args, timeout) => client.sendCommand(false, [...args], { timeout, typeMapping }),
     masterOf: () => only(async (...how) => connect(await run(duplicate), ...how)),
@@ -113,6 +116,7 @@ function sentinel(client: NodeRedisSentinel): Redis {
 function cluster(client: NodeRedisCluster): Redis {
   return {
     isCluster: true,
+    isClosed: () => !client.isOpen,
     database: async () => 0,
     send: (key, args, timeout) => client.sendCommand(key, false, [...args], { timeout, typeMapping }),
     masterOf(slot) {

@@ -1,6 +1,7 @@
 import type { ProducerStore, Verdict } from "../broker/producer-store.js";
 import type { EventParts } from "../broker/published-event.js";
 import { channelTag } from "./channel-tag.js";
+import type { EventStreamError } from "../errors.js";
 import type { Redis } from "./client.js";
 import { deniedBell, isFinal, within } from "./failure.js";
 import { type BrokerSettings, writingArguments } from "./broker-settings.js";
@@ -10,7 +11,6 @@ import { produce } from "./writing-scripts.js";
 /** Keeps the records of the channels' producers in Redis. */
 export class ProducerRecords implements ProducerStore {
   readonly hasLeases = true;
-  readonly isFinal: ProducerStore["isFinal"] = isFinal;
   /** Calls `wake` when the channel has ended. */
   readonly watch: ProducerStore["watch"];
   readonly #redis: Redis;
@@ -20,6 +20,10 @@ export class ProducerRecords implements ProducerStore {
     this.#redis = redis;
     this.#settings = settings;
     this.watch = watch;
+  }
+
+  isFinal(error: EventStreamError): boolean {
+    return isFinal(error) || this.#redis.isClosed();
   }
 
   async claim(channel: string, token: string, lease: number): Promise<boolean> {
@@ -45,7 +49,7 @@ export class ProducerRecords implements ProducerStore {
   }
 
   /**
-   * Records a producer as lost if its lease has run out.
+   * Records a producer as lost if its lease has run out, and ends the channel of one that Redis has forgotten.
    *
    * @returns for how many milliseconds the lease still lasts; `undefined` if no lease is valid
    */

@@ -9,6 +9,7 @@ it("gives up the keys that have moved to another master, and no others", async (
   const connection = { subscribe, unsubscribe: nothing, send: nothing, destroy() {} };
   const redis: Redis = {
     isCluster: true,
+    isClosed: () => false,
     database: () => Promise.resolve(0),
     send: nothing,
     masterOf: () => ({ address: "redis:6379", open: () => Promise.resolve(connection) }),

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { redisBroker } from "express-event-source/redis";
-import { afterAll, beforeAll, onTestFinished } from "vitest";
+import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
 import { produceContract } from "../broker/contract-produce.js";
 import { clients, type TestClient } from "./clients.js";
 import type { Client } from "./connected.js";
@@ -44,3 +44,16 @@ for (const name of ["node-redis", "ioredis 6"]) {
     });
   });
 }
+
+describeWithRedis("a client that the application has closed", (redis) => {
+  it.each(Object.entries(clients))("has produce reject at once, with %s", async (_name, create) => {
+    const { client, close } = await create(redis.url);
+    const broker = redisBroker({ client });
+    onTestFinished(() => broker.close());
+    await broker.publish("a", { data: 0 });
+    await close();
+    await expect(broker.produce("b", () => [], { lease: 600_000 })).rejects.toMatchObject({
+      code: "ERR_BROKER_UNAVAILABLE",
+    });
+  });
+});

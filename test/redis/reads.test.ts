@@ -11,6 +11,7 @@ class SilentRedis implements Redis {
   readonly isCluster = false;
   readonly opened: ConnectionEvents[] = [];
 
+  isClosed = () => false;
   database = () => Promise.resolve(0);
   send = () => new Promise(() => {});
   masterOf = () => ({

@@ -147,6 +147,8 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
    * `broker.subscribe(channel, stream)`: without its `lastEventId` a client that comes back gets no replay, and without
    * its `signal` the subscription does not end with the stream by itself.
    *
+   * Keep to 200 channels if clients come back with the id in a header: in a store, the id grows with every channel.
+   *
    * @returns once the subscription has its position: every event that is published after that is delivered. The
    *   iterable can be iterated once. If nothing is left and nothing can come (an ended channel, read to its end), it is
    *   empty at once, so that `eventSource` answers 204.

@@ -147,7 +147,9 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
    * `broker.subscribe(channel, stream)`: without its `lastEventId` a client that comes back gets no replay, and without
    * its `signal` the subscription does not end with the stream by itself.
    *
-   * Keep to 200 channels if clients come back with the id in a header: in a store, the id grows with every channel.
+   * Keep to 200 channels. In a store, the id grows by up to 25 characters with each, and clients send it back in a
+   * header. Where that is too long (Node: 16 kB, many proxies: 8 kB), the answer is an error status, which stops an
+   * `EventSource` for good.
    *
    * @returns once the subscription has its position: every event that is published after that is delivered. The
    *   iterable can be iterated once. If nothing is left and nothing can come (an ended channel, read to its end), it is

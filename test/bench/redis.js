@@ -91,22 +91,25 @@ async function compare(channels) {
   const reader = (await broker.subscribe(name))[Symbol.asyncIterator]();
   const own = { publish: () => broker.publish(name, { data }), next: () => reader.next() };
   for (const [what, pause] of Object.entries({ "one after the other": 0, "one every 3 ms": 3 })) {
-    const [events, messages] = [[], []];
+    const found = [own, bare].map((contender) => ({ ...contender, took: [], cpu: [] }));
     for (let turn = 0; turn < 22; turn++) {
-      const found = [];
-      for (const { publish, next } of [own, bare]) found.push(await latencies(100, pause, publish, next));
-      // The first turns are warm-up.
-      if (turn > 1) for (const [n, list] of [events, messages].entries()) list.push(...found[n]);
+      for (const { publish, next, took, cpu } of found) {
+        const before = process.cpuUsage();
+        const times = await latencies(100, pause, publish, next);
+        const { user, system } = process.cpuUsage(before);
+        // The first turns are warm-up.
+        if (turn < 2) continue;
+        took.push(...times);
+        cpu.push((user + system) / 100);
+      }
     }
-    const [p50, bareP50] = [quantile(events, 0.5), quantile(messages, 0.5)];
-    say(
-      `${channels} channels, ${what}`,
-      `p50 ${milliseconds(p50)}`,
-      `p99 ${milliseconds(quantile(events, 0.99))}`,
-      `bare p50 ${milliseconds(bareP50)}`,
-      `p99 ${milliseconds(quantile(messages, 0.99))}`,
-      `ratio ${(p50 / bareP50).toFixed(2)}`,
+    const figures = found.map(
+      ({ took, cpu }) =>
+        `p50 ${milliseconds(quantile(took, 0.5))}, p99 ${milliseconds(quantile(took, 0.99))}, ` +
+        `CPU ${Math.round(quantile(cpu, 0.5))} µs`,
     );
+    const ratio = quantile(found[0].took, 0.5) / quantile(found[1].took, 0.5);
+    say(`${channels} channels, ${what}`, figures[0], `bare ${figures[1]}`, `ratio ${ratio.toFixed(2)}`);
   }
   await reader.return();
 }

@@ -1,7 +1,7 @@
 import type { EventStreamError } from "../errors.js";
 import { backOff } from "../runtime/backoff.js";
 import type { Redis } from "./client.js";
-import { explain, isFinal, unavailable } from "./failure.js";
+import { toBrokerError, isFinal, unavailable } from "./failure.js";
 import { OwnConnection } from "./own-connection.js";
 import { slotOf } from "./slot.js";
 
@@ -134,7 +134,7 @@ export class Bell {
     try {
       await connection.subscribe(this.#isSharded, keys);
     } catch (error) {
-      const failure = explain(error);
+      const failure = toBrokerError(error);
       const hasMoved = error instanceof Error && error.message.startsWith("MOVED ");
       if (!hasMoved && !isFinal(failure)) throw error;
       if (!hasMoved && keys.length > 1) {

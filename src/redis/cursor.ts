@@ -5,7 +5,7 @@ import { compareIds, type Entry, type EventEntry, type Position, timeOf } from "
 import type { Loss, Tail } from "./tail.js";
 
 /** Where a subscription begins in one of its channels. */
-export interface Place {
+export interface CursorStart {
   readonly key: string;
   readonly position: Position;
   /** Whether the channel has ended and nothing is left in it. */
@@ -18,12 +18,12 @@ export interface Place {
 
 /** Where cursors get their tails. */
 export interface Tails {
-  acquire(place: Place): Tail;
+  acquire(start: CursorStart): Tail;
   release(tail: Tail): void;
   /** Whether the entry `id`, whose predecessor is `after`, is the next one after a position. */
   follows(after: string, position: Position, id: string): boolean;
-  /** Whether the place is so old that the channel may have begun anew since. */
-  isStale(place: Place): boolean;
+  /** Whether `last` was read so long ago that the channel may have begun anew since. */
+  isStale(start: CursorStart): boolean;
 }
 
 /**
@@ -32,7 +32,7 @@ export interface Tails {
  */
 export class TailCursor implements Cursor<EventEntry> {
   readonly #tails: Tails;
-  readonly #place: Place;
+  readonly #start: CursorStart;
   /** Set only if the subscription has several channels: their composite ids need it. */
   readonly tag: ChannelTag | undefined;
   /** The ID of the last entry that was taken or skipped. */
@@ -51,13 +51,13 @@ export class TailCursor implements Cursor<EventEntry> {
   #isMissing = false;
   #error: unknown;
 
-  constructor(tails: Tails, place: Place, tag: ChannelTag | undefined) {
+  constructor(tails: Tails, start: CursorStart, tag: ChannelTag | undefined) {
     this.#tails = tails;
-    this.#place = place;
+    this.#start = start;
     this.tag = tag;
-    this.#position = place.position.id;
-    this.#confirmed = place.position.confirmed;
-    this.#state = place.isOver ? "ended" : "reading";
+    this.#position = start.position.id;
+    this.#confirmed = start.position.confirmed;
+    this.#state = start.isOver ? "ended" : "reading";
   }
 
   /** The cursor's position when the event `id`, perhaps of another channel, is delivered. */
@@ -75,11 +75,11 @@ export class TailCursor implements Cursor<EventEntry> {
 
   get #tail(): Tail {
     if (this.#held === undefined) {
-      const tail = this.#tails.acquire(this.#place);
+      const tail = this.#tails.acquire(this.#start);
       this.#held = tail;
       this.#losses = tail.losses.length;
       tail.subscriptions++;
-      if (this.#tails.isStale(this.#place) && tail.last !== this.#position && !tail.has(this.#position))
+      if (this.#tails.isStale(this.#start) && tail.last !== this.#position && !tail.has(this.#position))
         this.#isMissing = true;
     }
     return this.#held;

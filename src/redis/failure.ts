@@ -10,7 +10,7 @@ export function unavailable(message: string, cause?: unknown): EventStreamError 
  *
  * @throws {EventStreamError} (as a rejection) `ERR_BROKER_UNAVAILABLE`, `ERR_FOREIGN_ENTRY`
  */
-export function within<T>(timeout: number, promise: Promise<T>): Promise<T> {
+export function withTimeout<T>(timeout: number, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(unanswered(timeout)), timeout);
     promise.then(
@@ -20,7 +20,7 @@ export function within<T>(timeout: number, promise: Promise<T>): Promise<T> {
       },
       (error: unknown) => {
         clearTimeout(timer);
-        reject(explain(error));
+        reject(toBrokerError(error));
       },
     );
   });
@@ -31,7 +31,7 @@ export function unanswered(timeout: number): EventStreamError {
 }
 
 /** Turns a failure of the client, or an error reply from Redis, into the broker's error. */
-export function explain(cause: unknown): EventStreamError {
+export function toBrokerError(cause: unknown): EventStreamError {
   if (cause instanceof EventStreamError) return cause;
   const text = cause instanceof Error ? cause.message : String(cause);
   if (text.includes("WRONGTYPE")) return foreignKey(cause);

@@ -1,7 +1,7 @@
 import type { EventStreamError } from "../errors.js";
 import { Bells } from "./bells.js";
 import type { Redis } from "./client.js";
-import type { Place, Tails } from "./cursor.js";
+import type { CursorStart, Tails } from "./cursor.js";
 import { LeaseWatch } from "./lease-watch.js";
 import { compareIds, isNext, origin, type Position } from "./entry.js";
 import { deniedBell, unavailable } from "./failure.js";
@@ -68,7 +68,7 @@ export class Follower implements Tails, TailOwner {
     return this.#tails.get(key);
   }
 
-  acquire({ key, last }: Place): Tail {
+  acquire({ key, last }: CursorStart): Tail {
     let tail = this.#tails.get(key);
     if (tail === undefined) {
       tail = new Tail(this.#store, key, last);
@@ -86,7 +86,7 @@ export class Follower implements Tails, TailOwner {
     return isNext(after, position, id, this.#store.timeToLive);
   }
 
-  isStale({ at }: Place): boolean {
+  isStale({ at }: CursorStart): boolean {
     return performance.now() - at > this.#store.history.maxAge;
   }
 

@@ -2,9 +2,9 @@ import type { History } from "../broker/checks.js";
 import type { EventStreamError } from "../errors.js";
 import type { Redis } from "./client.js";
 import { isId, isNext, isUnbroken, origin, type Position, timeOf } from "./entry.js";
-import { explain, isFinal, within } from "./failure.js";
+import { toBrokerError, isFinal, withTimeout } from "./failure.js";
 import type { BrokerSettings } from "./broker-settings.js";
-import { ask } from "./question.js";
+import { runScript } from "./question.js";
 import { locate } from "./reading-scripts.js";
 
 /** How far the clock of the server that made an ID may have been ahead of this server's, in milliseconds. */
@@ -14,7 +14,7 @@ const clockSlack = 60_000;
 const batchSize = 128;
 
 /** What a channel holds, as seen from a position. */
-export interface Location {
+export interface ChannelView {
   /** The position of the newest entry. Every entry added from now on comes after it. */
   readonly last: Position;
   /** The position before the oldest entry that is held. */
@@ -32,8 +32,8 @@ export interface Location {
 interface Asking {
   readonly key: string;
   readonly position: Position;
-  readonly promise: Promise<Location>;
-  readonly resolve: (location: Location) => void;
+  readonly promise: Promise<ChannelView>;
+  readonly resolve: (view: ChannelView) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -65,11 +65,11 @@ export class Locator {
   /**
    * A question that is asked many times in one turn of the event loop goes to Redis once; different ones go in batches.
    */
-  locate(key: string, position: Position): Promise<Location> {
+  locate(key: string, position: Position): Promise<ChannelView> {
     const question = `${position.id} ${position.confirmed} ${key}`;
     let asking = this.#asking.get(question);
     if (asking === undefined) {
-      const { promise, resolve, reject } = withResolvers<Location>();
+      const { promise, resolve, reject } = withResolvers<ChannelView>();
       asking = { key, position, promise, resolve, reject };
       if (this.#asking.size === 0) setImmediate(() => this.#send());
       this.#asking.set(question, asking);
@@ -87,32 +87,33 @@ export class Locator {
     }
     if (this.#asking.size > 0) setImmediate(() => this.#send());
     // In a cluster each key may have a master of its own.
-    if (this.#redis.isCluster) for (const asking of batch) void this.#ask([asking]);
-    else void this.#ask(batch);
+    if (this.#redis.isCluster) for (const asking of batch) void this.#locateAll([asking]);
+    else void this.#locateAll(batch);
   }
 
-  async #ask(batch: readonly Asking[]): Promise<void> {
+  async #locateAll(batch: readonly Asking[]): Promise<void> {
     const keys = batch.map(({ key }) => key);
     const args = [String(this.#history.maxAge), ...batch.map(({ position }) => position.id)];
     const send = (command: readonly string[]) => this.#redis.send(keys[0] as string, command, this.#timeout);
     try {
-      const { now, rest } = await within(this.#timeout, ask(send, { script: locate, keys, args }));
+      const { now, rest } = await withTimeout(this.#timeout, runScript(send, { script: locate, keys, args }));
       // Redis looks at fewer channels at a time if their events are large.
       const answered = batch.slice(0, rest.length);
-      if (answered.length < batch.length) void this.#ask(batch.slice(rest.length));
+      if (answered.length < batch.length) void this.#locateAll(batch.slice(rest.length));
       for (const [index, { position, resolve, reject }] of answered.entries()) {
         const row = rest[index] as string[];
-        if (row.length === 1) reject(explain(new Error(row[0])));
-        else resolve(this.#location(row, position, now));
+        if (row.length === 1) reject(toBrokerError(new Error(row[0])));
+        else resolve(this.#view(row, position, now));
       }
     } catch (error) {
       // One key that is denied has Redis refuse the whole question.
-      if (batch.length > 1 && isFinal(error as EventStreamError)) for (const each of batch) void this.#ask([each]);
+      if (batch.length > 1 && isFinal(error as EventStreamError))
+        for (const each of batch) void this.#locateAll([each]);
       else for (const { reject } of batch) reject(error);
     }
   }
 
-  #location(row: readonly string[], position: Position, now: number): Location {
+  #view(row: readonly string[], position: Position, now: number): ChannelView {
     const { maxAge } = this.#history;
     const [last, second, ended, following, after, oldest, beforeOldest, produced] = row as [
       string,

@@ -1,6 +1,6 @@
 import type { EventStreamError } from "../errors.js";
 import type { Connection, ConnectionEvents, Master } from "./client.js";
-import { unanswered, unavailable, within } from "./failure.js";
+import { unanswered, unavailable, withTimeout } from "./failure.js";
 
 /**
  * The most commands that `send` has under way at once. On a slow link, the others wait here, where they can be rejected
@@ -55,7 +55,7 @@ export class OwnConnection {
     const givingUp = new AbortController();
     const opening = master.open({ onMessage, onClose: () => own?.close() }, givingUp.signal);
     try {
-      own = new OwnConnection(await within(timeout, opening), patience, onClose);
+      own = new OwnConnection(await withTimeout(timeout, opening), patience, onClose);
       return own;
     } catch (error) {
       // The connection may still be opening.

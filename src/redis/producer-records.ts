@@ -3,9 +3,9 @@ import type { EventParts } from "../broker/published-event.js";
 import { channelTag } from "./channel-tag.js";
 import type { EventStreamError } from "../errors.js";
 import type { Redis } from "./client.js";
-import { deniedBell, isFinal, within } from "./failure.js";
+import { deniedBell, isFinal, withTimeout } from "./failure.js";
 import { type BrokerSettings, writingArguments } from "./broker-settings.js";
-import { ask } from "./question.js";
+import { runScript } from "./question.js";
 import { produce } from "./writing-scripts.js";
 
 /** Keeps the records of the channels' producers in Redis. */
@@ -27,7 +27,7 @@ export class ProducerRecords implements ProducerStore {
   }
 
   async claim(channel: string, token: string, lease: number): Promise<boolean> {
-    const { verdict } = await this.#ask(channel, "claim", token, lease);
+    const { verdict } = await this.#request(channel, "claim", token, lease);
     return verdict === "held";
   }
 
@@ -44,7 +44,7 @@ export class ProducerRecords implements ProducerStore {
   }
 
   async stop(channel: string): Promise<boolean> {
-    const { verdict } = await this.#ask(channel, "stop");
+    const { verdict } = await this.#request(channel, "stop");
     return verdict === "stopped";
   }
 
@@ -54,20 +54,22 @@ export class ProducerRecords implements ProducerStore {
    * @returns for how many milliseconds the lease still lasts; `undefined` if no lease is valid
    */
   async expire(channel: string): Promise<number | undefined> {
-    const { rest } = await this.#ask(channel, "expire");
+    const { rest } = await this.#request(channel, "expire");
     return rest === "" ? undefined : Number(rest);
   }
 
-  async #judge(...question: Ask): Promise<Verdict> {
-    const { verdict } = await this.#ask(...question);
+  async #judge(...request: Request): Promise<Verdict> {
+    const { verdict } = await this.#request(...request);
     return verdict as Verdict;
   }
 
-  async #ask(...[channel, verb, token = "", number = 0, parts = {}]: Ask): Promise<{ verdict: string; rest: string }> {
+  async #request(
+    ...[channel, verb, token = "", number = 0, parts = {}]: Request
+  ): Promise<{ verdict: string; rest: string }> {
     const { timeout, prefix, ring } = this.#settings;
     const key = prefix + channel;
     const answering = this.#redis.database().then((database) =>
-      ask((command) => this.#redis.send(key, command, timeout), {
+      runScript((command) => this.#redis.send(key, command, timeout), {
         script: produce,
         keys: [key],
         args: [
@@ -79,14 +81,14 @@ export class ProducerRecords implements ProducerStore {
         ],
       }),
     );
-    const { status, rest } = await within(timeout, answering);
+    const { status, rest } = await withTimeout(timeout, answering);
     const [verdict, left] = rest as [string, string];
     if (status === "denied") throw deniedBell(ring, prefix, new Error(verdict));
     return { verdict, rest: left };
   }
 }
 
-type Ask = [
+type Request = [
   channel: string,
   verb: "claim" | "append" | "renew" | "end" | "stop" | "expire",
   token?: string,

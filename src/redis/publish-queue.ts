@@ -3,8 +3,8 @@ import type { EventStreamError } from "../errors.js";
 import type { EventParts } from "../broker/published-event.js";
 import type { Redis } from "./client.js";
 import { compareIds, isId } from "./entry.js";
-import { deniedBell, explain, unanswered, within } from "./failure.js";
-import { ask, type Answer } from "./question.js";
+import { deniedBell, toBrokerError, unanswered, withTimeout } from "./failure.js";
+import { runScript, type Answer } from "./question.js";
 import { type BrokerSettings, writingArguments } from "./broker-settings.js";
 import { channelTag } from "./channel-tag.js";
 import { time } from "./reading-scripts.js";
@@ -93,7 +93,7 @@ export class PublishQueue {
         this.#mayRing = true;
         this.#setClock(answer);
       } catch (error) {
-        for (const { reject } of batch) reject(explain(error));
+        for (const { reject } of batch) reject(toBrokerError(error));
       }
       for (const { timer } of batch) clearTimeout(timer);
     }
@@ -107,16 +107,16 @@ export class PublishQueue {
   async #deliver(key: string, batch: readonly QueuedEvent[]): Promise<Answer> {
     const { timeout } = this.#settings;
     const channel = this.#recall(key);
-    const database = (this.#database ??= await within(timeout, this.#redis.database()));
+    const database = (this.#database ??= await withTimeout(timeout, this.#redis.database()));
     const send = (command: readonly string[]) => this.#redis.send(key, command, timeout);
-    const clock = this.#clock ?? this.#setClock(await ask(send, { script: time, keys: [key], args: [] }));
+    const clock = this.#clock ?? this.#setClock(await runScript(send, { script: time, keys: [key], args: [] }));
     const args = [
       ...writingArguments(this.#settings, channel.firstCount, database),
       this.#mayRing ? "" : "1",
       this.#since(channel, clock),
       ...batch.flatMap(({ fields }) => [String(fields.length), ...fields]),
     ];
-    const answer = await ask(send, { script: append, keys: [key], args });
+    const answer = await runScript(send, { script: append, keys: [key], args });
     channel.newest = newestIn(answer) ?? channel.newest;
     if (answer.status !== "behind") return answer;
     // The server's clock has stepped back, or another master has the key.
@@ -184,7 +184,7 @@ function settle(
           ? channelEnded(channel)
           : result === "PRODUCED"
             ? channelProduced(channel)
-            : explain(new Error(result)),
+            : toBrokerError(new Error(result)),
       );
   }
 }

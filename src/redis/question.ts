@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { foreignKey, explain, unavailable } from "./failure.js";
+import { foreignKey, toBrokerError, unavailable } from "./failure.js";
 import type { Script } from "./script.js";
 
 /** Sends one command. */
@@ -27,7 +27,7 @@ let questions = 0;
  *
  * @throws the error with which `send` rejects, or {EventStreamError} `ERR_BROKER_UNAVAILABLE` or `ERR_FOREIGN_ENTRY`
  */
-export async function ask(send: Send, { script, keys, args }: Question): Promise<Answer> {
+export async function runScript(send: Send, { script, keys, args }: Question): Promise<Answer> {
   const nonce = run + (questions++).toString(36);
   const rest = [String(keys.length), ...keys, nonce, ...args];
   let reply: unknown;
@@ -41,6 +41,6 @@ export async function ask(send: Send, { script, keys, args }: Question): Promise
     throw unavailable("The Redis client answered this command with the reply to another command.");
   const [, now, status, ...more] = reply as [string, string, string, ...unknown[]];
   if (status === "foreign") throw foreignKey();
-  if (status === "error") throw explain(new Error(String(more[0])));
+  if (status === "error") throw toBrokerError(new Error(String(more[0])));
   return { now: Number(now), status, rest: more };
 }

@@ -1,7 +1,7 @@
 import type { Redis } from "./client.js";
-import { explain, unavailable, within } from "./failure.js";
+import { toBrokerError, unavailable, withTimeout } from "./failure.js";
 import { OwnConnection } from "./own-connection.js";
-import { ask, type Answer, type Question } from "./question.js";
+import { runScript, type Answer, type Question } from "./question.js";
 import { slotOf } from "./slot.js";
 
 /**
@@ -22,32 +22,32 @@ export class Reads {
   }
 
   /** @throws {EventStreamError} (as a rejection) `ERR_BROKER_UNAVAILABLE`, `ERR_FOREIGN_ENTRY` */
-  async ask(question: Question): Promise<Answer> {
+  async run(question: Question): Promise<Answer> {
     const key = question.keys[0] as string;
     const master = this.#redis.masterOf(slotOf(key));
     try {
-      if (master === undefined) return await this.#askClient(key, question);
+      if (master === undefined) return await this.#runOnClient(key, question);
       const connection = await this.#open(master);
       try {
-        const answer = await ask((args) => connection.send(args), question);
+        const answer = await runScript((args) => connection.send(args), question);
         this.#silences = 0;
         return answer;
       } catch (error) {
         const text = error instanceof Error ? error.message : "";
         // The application's client follows the redirection, and updates its map of slots.
-        if (/^(?:MOVED|ASK|TRYAGAIN) /.test(text)) return await this.#askClient(key, question);
+        if (/^(?:MOVED|ASK|TRYAGAIN) /.test(text)) return await this.#runOnClient(key, question);
         if (text.includes("READONLY")) connection.close();
         throw error;
       }
     } catch (error) {
-      throw explain(error);
+      throw toBrokerError(error);
     }
   }
 
-  #askClient(key: string, question: Question): Promise<Answer> {
-    return within(
+  #runOnClient(key: string, question: Question): Promise<Answer> {
+    return withTimeout(
       this.#timeout,
-      ask((args) => this.#redis.send(key, args, this.#timeout), question),
+      runScript((args) => this.#redis.send(key, args, this.#timeout), question),
     );
   }
 

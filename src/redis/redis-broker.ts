@@ -24,9 +24,9 @@ import { channelTag } from "./channel-tag.js";
 import { ProducerRecords } from "./producer-records.js";
 import type { Redis } from "./client.js";
 import { composeId, positionsIn } from "./composite-id.js";
-import { type Place, TailCursor } from "./cursor.js";
+import { type CursorStart, TailCursor } from "./cursor.js";
 import { compareIds, type EventEntry, origin, type Position } from "./entry.js";
-import { isFinal, within } from "./failure.js";
+import { isFinal, withTimeout } from "./failure.js";
 import { Follower } from "./follower.js";
 import type { BrokerSettings } from "./broker-settings.js";
 import { Locator } from "./locator.js";
@@ -142,7 +142,7 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionH
 
   async #probe(key: string): Promise<void> {
     const isShared = this.#canHear !== undefined;
-    this.#canHear ??= within(this.#timeout, this.#follower.probe(key));
+    this.#canHear ??= withTimeout(this.#timeout, this.#follower.probe(key));
     try {
       await this.#canHear;
     } catch (error) {
@@ -150,42 +150,42 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionH
       this.#checkOpen();
       if (!isShared || !isFinal(error as EventStreamError)) throw error;
       // Another key is denied; this one may be allowed.
-      await within(this.#timeout, this.#follower.probe(key));
+      await withTimeout(this.#timeout, this.#follower.probe(key));
     }
   }
 
   async #begin(keys: readonly string[], settings: SubscribeSettings): Promise<Beginning<TailCursor>> {
     const { lastEventId } = settings;
     const known = lastEventId === undefined ? undefined : positionsIn(lastEventId, keys);
-    const place = (key: string) => this.#place(key, known?.get(key), settings);
+    const find = (key: string) => this.#startIn(key, known?.get(key), settings);
     // Most subscriptions have one channel, and thousands may begin in one turn: for them each promise counts.
-    const found = keys.length === 1 ? [await place(keys[0] as string)] : await Promise.all(keys.map(place));
+    const found = keys.length === 1 ? [await find(keys[0] as string)] : await Promise.all(keys.map(find));
     return {
       cursors: found.map(
-        ({ place }) => new TailCursor(this.#follower, place, keys.length === 1 ? undefined : channelTag(place.key)),
+        ({ start }) => new TailCursor(this.#follower, start, keys.length === 1 ? undefined : channelTag(start.key)),
       ),
       isMissing: found.some(({ isKnown }) => !isKnown),
     };
   }
 
   /** Where the subscription begins in a channel, and whether nothing is missing before it. */
-  async #place(
+  async #startIn(
     key: string,
     position: Position | undefined,
     { lastEventId, from }: SubscribeSettings,
-  ): Promise<{ place: Place; isKnown: boolean }> {
+  ): Promise<{ start: CursorStart; isKnown: boolean }> {
     const at = performance.now();
     // Most clients that reconnect have missed little, and all of that is in the tail.
     if (position !== undefined && position.id !== origin && this.#follower.find(key)?.has(position.id) === true)
-      return { place: { key, position, isOver: false, last: position, at }, isKnown: true };
-    const location = await this.#locator.locate(key, position ?? { id: origin, confirmed: 0 });
-    const { last, start, hasEnded, hasMore, isCut } = location;
+      return { start: { key, position, isOver: false, last: position, at }, isKnown: true };
+    const view = await this.#locator.locate(key, position ?? { id: origin, confirmed: 0 });
+    const { last, hasEnded, hasMore, isCut } = view;
     if (lastEventId === undefined && from === "now")
-      return { place: { key, position: last, isOver: hasEnded, last, at }, isKnown: true };
-    const isKnown = lastEventId === undefined ? !isCut : position !== undefined && location.isKnown;
+      return { start: { key, position: last, isOver: hasEnded, last, at }, isKnown: true };
+    const isKnown = lastEventId === undefined ? !isCut : position !== undefined && view.isKnown;
     // A fixed position rather than "the start", so that entries that leave the log from now on are reported as a gap.
-    const begin = lastEventId !== undefined && isKnown ? (position as Position) : start;
-    return { place: { key, position: begin, isOver: hasEnded && !hasMore, last, at }, isKnown };
+    const begin = lastEventId !== undefined && isKnown ? (position as Position) : view.start;
+    return { start: { key, position: begin, isOver: hasEnded && !hasMore, last, at }, isKnown };
   }
 
   compare(a: EventEntry, b: EventEntry): number {
@@ -207,7 +207,7 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionH
 
   async close(): Promise<void> {
     this.#state = "closing";
-    await within(this.#timeout, this.#producers.close()).catch(() => {});
+    await withTimeout(this.#timeout, this.#producers.close()).catch(() => {});
     this.#state = "closed";
     this.#follower.close();
     this.#reads.close();

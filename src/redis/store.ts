@@ -39,7 +39,7 @@ export class Store {
 
   async page(key: string, id: string): Promise<Page> {
     const { entries, bytes } = pageSize;
-    const { now, rest } = await this.#reads.ask({
+    const { now, rest } = await this.#reads.run({
       script: page,
       keys: [key],
       args: [id, String(this.history.maxAge), String(bytes), String(entries)],
@@ -62,7 +62,7 @@ export class Store {
     streams: readonly { readonly key: string; readonly last: string }[],
   ): Promise<[now: number, Set<number>]> {
     const question = (part: typeof streams): Promise<Answer> =>
-      this.#reads.ask({
+      this.#reads.run({
         script: check,
         keys: part.map(({ key }) => key),
         args: part.map(({ last }) => last),
@@ -87,7 +87,7 @@ export class Store {
     ids: readonly string[],
   ): Promise<{ kept: string | undefined; resume: string; now: number }> {
     for (let at = 0; ; at += searchSize) {
-      const { now, rest } = await this.#reads.ask({
+      const { now, rest } = await this.#reads.run({
         script: shared,
         keys: [key],
         args: ids.slice(at, at + searchSize),

@@ -27,7 +27,7 @@ class SilentRedis implements Redis {
 /** Asks `count` times at once, and resolves with how long it took until all were rejected. */
 async function rejectedAfter(reads: Reads, count: number, meanwhile = (): void => {}): Promise<number> {
   const began = performance.now();
-  const answers = Promise.allSettled(Array.from({ length: count }, () => reads.ask(question)));
+  const answers = Promise.allSettled(Array.from({ length: count }, () => reads.run(question)));
   await vi.advanceTimersByTimeAsync(1);
   meanwhile();
   const rejected = answers.then((all) => {

@@ -2,8 +2,8 @@ import type { ProducerStore, Verdict } from "../broker/producer-store.js";
 import type { EventParts } from "../broker/published-event.js";
 import type { EventStreamError } from "../errors.js";
 import { lacksPermission, lacksSchema } from "./database.js";
+import { type ProduceRequest, produceStatement } from "./produce-statement.js";
 import type { Reader } from "./reader.js";
-import { literal, storedName } from "./sql.js";
 import type { Store } from "./store.js";
 
 /** The producers of channels in the database. */
@@ -22,51 +22,32 @@ export class ChannelClaims implements ProducerStore {
   }
 
   async claim(channel: string, token: string, lease: number): Promise<boolean> {
-    return (await this.#ask("claim", channel, { token, lease })) === "true";
+    return (await this.#ask(channel, { act: "claim", token, lease })) === "true";
   }
 
   append(channel: string, token: string, number: number, parts: EventParts): Promise<Verdict> {
-    return this.#ask("append", channel, { token, number, parts }) as Promise<Verdict>;
+    return this.#ask(channel, { act: "append", token, number, parts }) as Promise<Verdict>;
   }
 
   renew(channel: string, token: string, lease: number): Promise<Verdict> {
-    return this.#ask("renew", channel, { token, lease }) as Promise<Verdict>;
+    return this.#ask(channel, { act: "renew", token, lease }) as Promise<Verdict>;
   }
 
   end(channel: string, token: string, last?: EventParts): Promise<Verdict> {
-    return this.#ask("end", channel, { token, parts: last }) as Promise<Verdict>;
+    return this.#ask(channel, { act: "end", token, parts: last }) as Promise<Verdict>;
   }
 
   async stop(channel: string): Promise<boolean> {
-    return (await this.#ask("stop", channel, {})) === "true";
+    return (await this.#ask(channel, { act: "stop" })) === "true";
   }
 
   watch(channel: string, _token: string, wake: () => void): () => void {
     return this.#reader.watch(channel, wake);
   }
 
-  async #ask(
-    act: string,
-    channel: string,
-    {
-      token = "",
-      number = 0,
-      parts,
-      lease = 0,
-    }: { token?: string; number?: number; parts?: EventParts | undefined; lease?: number },
-  ): Promise<string> {
+  async #ask(channel: string, request: ProduceRequest): Promise<string> {
     const { s, history } = this.#store;
-    const content = parts === undefined ? "NULL" : literal(JSON.stringify(parts));
-    const asked = [
-      literal(act),
-      literal(storedName(channel)),
-      literal(token),
-      number,
-      content,
-      lease,
-      history.maxEvents,
-    ];
-    const [rows = []] = await this.#store.run([`SELECT dropped, NULL, verdict FROM ${s}.produce(${asked.join(", ")})`]);
+    const [rows = []] = await this.#store.run([produceStatement(s, channel, request, history)]);
     this.#store.onDrained(rows);
     this.#reader.onPublished(channel);
     return rows.at(-1)?.[2] ?? "lost";

@@ -14,6 +14,8 @@ export interface ReadRequest {
 export interface ReadResult {
   /** `undefined` where nothing has changed, or the channel does not exist. */
   readonly status: ChannelStatus | undefined;
+  /** Whether the channel, in a run of which the place was, does not exist any more. */
+  readonly isGone: boolean;
   readonly entries: readonly Entry[];
   /** The error of the event after these, if it cannot be read. */
   readonly error: unknown;
@@ -34,14 +36,15 @@ export function readStatement(
 
 /** The result of each request, from the rows of their `readStatement`. */
 export function resultsOf(rows: readonly Row[], requests: readonly ReadRequest[]): ReadResult[] {
-  const results: { status: ChannelStatus | undefined; entries: Entry[]; error: unknown }[] = requests.map(() => ({
-    status: undefined,
-    entries: [],
-    error: undefined,
-  }));
+  const results: { status: ChannelStatus | undefined; isGone: boolean; entries: Entry[]; error: unknown }[] =
+    requests.map(() => ({ status: undefined, isGone: false, entries: [], error: undefined }));
   for (const row of rows) {
     const index = Number(row[0]) - 1;
     const result = results[index] as (typeof results)[number];
+    if (row[1] === null) {
+      result.isGone = true;
+      continue;
+    }
     const status = (result.status ??= statusOf(row.slice(1)));
     const [at, n, payload] = row.slice(9);
     if (payload === null || payload === undefined || result.error !== undefined) continue;

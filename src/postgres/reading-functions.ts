@@ -29,7 +29,8 @@ export function readingFunctions(s: string, define: Define): string {
   ORDER BY q.place;`,
     ),
     // Returns the channels whose run or last event is not the one that the reader knows, and always those that have
-    // ended or have a producer. With `with_events`, each comes with a page of the events after the one in `afters`.
+    // ended or have a producer. If a channel that the reader knows does not exist any more, all columns but the place
+    // are null. With `with_events`, each comes with a page of the events after the one in `afters`.
     define(
       "read(names text[], known text[], afters bigint[], max_age bigint, with_events boolean)",
       `TABLE (place text, ${statusColumns}, at text, n text, payload text)`,
@@ -37,7 +38,7 @@ export function readingFunctions(s: string, define: Define): string {
       `  RETURN QUERY
   SELECT q.place::text, ${status}, (extract(epoch FROM page.at) * 1000000)::bigint::text, page.n::text, page.payload
   FROM unnest(names, known, afters) WITH ORDINALITY AS q (name, known, after, place)
-  JOIN ${s}.channels AS c ON c.name = q.name
+  LEFT JOIN ${s}.channels AS c ON c.name = q.name
   LEFT JOIN LATERAL (
     SELECT w.n, w.at, w.payload FROM (
       SELECT e.n, e.at, e.payload, sum(octet_length(e.payload)) OVER (ORDER BY e.n) - octet_length(e.payload) AS bytes
@@ -48,7 +49,7 @@ export function readingFunctions(s: string, define: Define): string {
     ) AS w WHERE w.bytes < ${pageBytes}
   ) AS page ON true
   WHERE c.last <> q.after OR c.ended_at IS NOT NULL OR c.production = 'live'
-    OR to_hex(c.id) || '.' || c.era <> q.known
+    OR to_hex(c.id) || '.' || c.era <> q.known OR (c.id IS NULL AND q.known <> '')
   ORDER BY q.place, page.n;`,
     ),
   ].join("");

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type { History } from "../broker/checks.js";
 import type { EventStreamError } from "../errors.js";
 import { backOff } from "../runtime/backoff.js";
@@ -7,6 +8,7 @@ import { type ChannelStatus, statusOf } from "./channel-status.js";
 import { Deadline } from "./deadline.js";
 import type { Place } from "./place.js";
 import { milliseconds } from "./plpgsql.js";
+import { produceStatement } from "./produce-statement.js";
 import { type ReadResult, resultsOf, type ReadRequest, readStatement } from "./read-statement.js";
 import { identifier, originalName, storedName, textArray } from "./sql.js";
 
@@ -133,6 +135,17 @@ export class Store {
       hasMore ||= more !== null;
     }
     return hasMore;
+  }
+
+  /**
+   * Has the next drain end the channel of a producer that the database has forgotten: claims it for another, whose lease
+   * is over at once.
+   */
+  async lose(channel: string, runner: Runner): Promise<void> {
+    const request = { act: "claim", token: randomUUID(), lease: 0 } as const;
+    const statement = produceStatement(this.s, channel, request, this.history);
+    const [rows = []] = await runner.run([statement], new Deadline(this.timeout));
+    this.onDrained(rows);
   }
 
   async read(requests: readonly ReadRequest[], runner: Runner): Promise<ReadResult[]> {

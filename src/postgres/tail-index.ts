@@ -9,6 +9,8 @@ export function keyOf(channel: string): string {
 
 /** The tails of this process, by the names and by the keys of their channels. */
 export class TailIndex {
+  /** The tails whose channel has a producer: its lease may run out. */
+  readonly produced = new Set<Tail>();
   readonly #byName = new Map<string, Tail>();
   readonly #byKey = new Map<string, Tail>();
 
@@ -29,8 +31,12 @@ export class TailIndex {
     this.#byKey.set(keyOf(tail.channel), tail);
   }
 
-  /** Removes this tail, but not another tail of the same channel. */
+  /**
+   * Makes later subscriptions get another tail. This one is read only if its own subscriptions ask for it. Leaves
+   * another tail of the same channel alone.
+   */
   delete(tail: Tail): void {
+    this.produced.delete(tail);
     if (this.#byName.get(tail.channel) !== tail) return;
     this.#byName.delete(tail.channel);
     this.#byKey.delete(keyOf(tail.channel));

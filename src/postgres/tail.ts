@@ -23,7 +23,7 @@ export class Tail {
   readonly onRead: (() => void)[] = [];
   /**
    * One entry for each time that the server had lost events. `left` is the number of the last event that was left, or -1
-   * if the channel is another one of the same name. `within` is the run that lost them, if the run is still the same.
+   * if the channel is gone, or another one of the same name. `within` is the run that lost them, if the run is still the same.
    */
   readonly losses: { readonly left: number; readonly within: string | undefined }[] = [];
   readonly #maxEvents: number;
@@ -85,6 +85,20 @@ export class Tail {
     return error === undefined && this.last < status.last;
   }
 
+  /** Takes in that the channel did not exist at `asOf`, by the server's clock. */
+  onAbsent(asOf: number): void {
+    if ("run" in this.place) {
+      this.status = undefined;
+      this.#lose(-1, undefined, { asOf });
+    } else if (asOf > this.place.asOf) this.place = { asOf };
+  }
+
+  #lose(left: number, within: string | undefined, place: Place): void {
+    this.losses.push({ left, within });
+    this.#entries = [];
+    this.place = place;
+  }
+
   /**
    * Finds the tail's place in the channel as it is now. The channel may be another one of the same name, or have lost
    * events.
@@ -101,9 +115,7 @@ export class Tail {
     }
     const before = "run" in this.place ? this.place.run : undefined;
     const left = before === run ? last : before === priorRun ? Math.min(since, last) : -1;
-    this.losses.push({ left, within: before === run ? run : undefined });
-    this.#entries = [];
-    this.place = { run, n: Math.max(left, 0) };
+    this.#lose(left, before === run ? run : undefined, { run, n: Math.max(left, 0) });
     return false;
   }
 

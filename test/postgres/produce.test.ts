@@ -5,6 +5,7 @@ import { postgresBroker, type PostgresBrokerOptions } from "express-event-source
 import { Client, type ClientConfig } from "pg";
 import { expect, it, onTestFinished } from "vitest";
 import { produceContract } from "../broker/contract-produce.js";
+import { Reader } from "../broker/reader.js";
 import { until } from "../support/stage.js";
 import { keyOf } from "../../src/postgres/tail-index.js";
 import { TcpProxy } from "../redis/tcp-proxy.js";
@@ -20,35 +21,58 @@ describeWithPostgres(
       return broker;
     };
 
+    const share = async (history?: HistoryOptions) => {
+      const network = new TcpProxy(() => [postgres.port]);
+      await network.listen();
+      const schema = `shared ${brokers++}`;
+      const other = await open(history, { schema });
+      const producing = await open(history, { schema, pool: postgres.pool({ port: network.port }), timeout: 300 });
+      return {
+        schema,
+        producing,
+        other,
+        cut: () => network.cut(),
+        deafen: () => network.deafen(),
+        restore() {
+          // What was swallowed is not made good on the same connection.
+          network.cut();
+          network.mend();
+        },
+        async forget(channel: string) {
+          const gone = `DELETE FROM "${schema}".channels WHERE name = $1 RETURNING id`;
+          await postgres
+            .pool()
+            .query(`WITH gone AS (${gone}) DELETE FROM "${schema}".events WHERE channel IN (SELECT id FROM gone)`, [
+              channel,
+            ]);
+        },
+      };
+    };
+
     produceContract("postgresBroker", {
       open,
       pass: async (milliseconds) => void (await sleep(milliseconds)),
-      share: async (history) => {
-        const network = new TcpProxy(() => [postgres.port]);
-        await network.listen();
-        const schema = `shared ${brokers++}`;
-        const other = await open(history, { schema });
-        const producing = await open(history, { schema, pool: postgres.pool({ port: network.port }), timeout: 300 });
-        return {
-          producing,
-          other,
-          cut: () => network.cut(),
-          deafen: () => network.deafen(),
-          restore() {
-            // What was swallowed is not made good on the same connection.
-            network.cut();
-            network.mend();
-          },
-          async forget(channel) {
-            const gone = `DELETE FROM "${schema}".channels WHERE name = $1 RETURNING id`;
-            await postgres
-              .pool()
-              .query(`WITH gone AS (${gone}) DELETE FROM "${schema}".events WHERE channel IN (SELECT id FROM gone)`, [
-                channel,
-              ]);
-          },
-        };
-      },
+      share,
+    });
+
+    it.each([
+      ["the channel", 'DELETE FROM "?".channels', ["gap", "lost"]],
+      ["the claim", 'UPDATE "?".channels SET producer = NULL, production = NULL', ["lost"]],
+    ])("are lost where a restore has undone %s and their process is gone", async (_what, restore, told) => {
+      // Often checked.
+      const { schema, producing, other, cut } = await share({ maxAge: 2_000 });
+      onTestFinished(async () => void (await Promise.all([producing.close(), other.close()])));
+      const run = await producing.produce("a", async function* ({ signal }) {
+        yield { data: 1 };
+        await once(signal, "abort");
+      });
+      const reader = new Reader(await other.subscribe("a", { from: "start" }));
+      await reader.expectNext(1);
+      cut();
+      await postgres.pool().query(restore.replace("?", schema));
+      expect((await reader.rest()).map(({ event }) => event)).toEqual(told);
+      await producing.close();
+      expect(await run?.done).toBe("lost");
     });
 
     it("hear of a stop that came while the answer to their claim was under way", async () => {

@@ -5,7 +5,7 @@ import type { HistoryOptions } from "express-event-source";
 import { postgresBroker, type PostgresBrokerOptions } from "express-event-source/postgres";
 import type { Pool } from "pg";
 import { expect, it, onTestFinished } from "vitest";
-import { Reader } from "../../src/postgres/reader.js";
+import { Reader } from "../broker/reader.js";
 import { TcpProxy } from "../redis/tcp-proxy.js";
 import { describeWithPostgres } from "./postgres-server.js";
 
@@ -246,32 +246,22 @@ describeWithPostgres(
       });
     }, 60_000);
 
-    it("answers what it is asked just when it comes to rest", async () => {
-      const history = { maxEvents: 10, maxAge: 10_000 };
-      const status = { run: "a.1", priorRun: undefined, since: 0, last: 1, isEnded: true, production: "over", born: 0 };
-      const result = { status, entries: [], error: undefined };
-      const store = {
-        history,
-        timeout: 1000,
-        read: async (tails: unknown[]) => tails.map(() => result),
-        check: async (tails: unknown[]) => ({ clock: 1, results: tails.map(() => result), hasMore: false }),
-        onDrained: () => false,
-      };
-      const reader = new Reader(store as never, { run: async () => [] } as never, undefined, 100);
-      onTestFinished(() => reader.close());
-      const tail = reader.join("c", { place: { run: "a.1", n: 1 }, status: undefined });
-      await sleep(10);
-      // Ended, so it has been detached. Nothing else is read.
-      expect(reader.find("c")).toBeUndefined();
-      const until = performance.now() + 120;
-      while (performance.now() < until);
-      expect(
-        await within(
-          reader.refresh(tail).then(() => "read" as never),
-          1000,
-        ),
-      ).toBe("read");
-    });
+    it("reports a gap as soon as it finds its channel gone, and hears at once of another one of the same name", async () => {
+      const pool = postgres.pool({ application_name: "forgotten" });
+      const { broker, schema } = await open({}, { pool, pollInterval: 600_000 });
+      const { broker: other } = await open({}, { schema });
+      const reader = new Reader(await broker.subscribe("c"));
+      const first = reader.expectNext(1, 2);
+      for (const data of [1, 2]) await other.publish("c", { data });
+      await first;
+      await forget(schema);
+      await postgres
+        .pool()
+        .query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'forgotten'");
+      await reader.expectNext("gap");
+      await other.publish("c", { data: "new" });
+      await reader.expectNext("new");
+    }, 30_000);
 
     it("does not store an event after its publish was rejected, though its batch had to be split", async () => {
       await postgres.pool().query("CREATE DATABASE latin2 ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");

@@ -18,7 +18,8 @@ export function numberingFunctions(s: string, bell: string, define: Define): str
       "",
       `  RETURN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint;
 EXCEPTION WHEN OTHERS THEN
-  RETURN 0; -- PGlite, and services that do not tell.`,
+  -- PGlite, and services that do not tell.
+  RETURN 0;`,
     ),
     `CREATE OR REPLACE FUNCTION ${s}.key(name text) RETURNS text LANGUAGE sql AS ${dollarQuoted(
       `SELECT left(encode(sha256(convert_to(name, 'UTF8')), 'hex'), 16)`,

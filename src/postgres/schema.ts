@@ -30,7 +30,13 @@ CREATE OR REPLACE FUNCTION ${s}.version() RETURNS text LANGUAGE sql IMMUTABLE AS
 
 /** What `version()` returns in a schema that this release has made. */
 export function schemaVersion(schema: string): string {
-  return createHash("sha256").update(definition(schema)).digest("hex").slice(0, 16);
+  return versionOf(definition(schema));
+}
+
+/** A hash of statements. Comments and line breaks do not count: a change to them needs no migration. */
+export function versionOf(statements: string): string {
+  const code = statements.replace(/^ *--.*$/gm, "").replace(/\s+/g, " ");
+  return createHash("sha256").update(code).digest("hex").slice(0, 16);
 }
 
 /**

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { postgresBroker, type PostgresBrokerOptions, postgresSchema } from "express-event-source/postgres";
 import { types, type Pool } from "pg";
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { versionOf } from "../../src/postgres/schema.js";
 import { read, tooMany } from "../broker/contract.js";
 import { dataOf } from "../broker/reader.js";
 import { describeWithPostgres } from "./postgres-server.js";
@@ -33,6 +34,16 @@ describe("the options of postgresBroker", () => {
     expect(() => postgresBroker(given as PostgresBrokerOptions)).toThrow(
       expect.objectContaining({ code: "ERR_INVALID_OPTION", field }),
     );
+  });
+
+  it("a change to the comments of the schema needs no migration", () => {
+    const schema = postgresSchema();
+    const other = schema.replace(/^ *-- .*$/gm, "-- Something else.\n").replace("RETURN 0;", "RETURN\n  0;");
+    expect(other).not.toBe(schema);
+    expect(versionOf(other)).toBe(versionOf(schema));
+    expect(versionOf(schema.replace("RETURN 0;", "RETURN 1;"))).not.toBe(versionOf(schema));
+    // A comment at the end of a line would count.
+    expect(schema).not.toMatch(/[^ \n] *--/);
   });
 
   it("postgresSchema knows only the schema", () => {

@@ -79,7 +79,7 @@ export class Listener {
       } catch (error) {
         if (!isDeaf(error)) await backOff(failures, signal);
         else if (!signal.aborted) {
-          if (!this.#isDeafReported) announce("error", { error });
+          if (!this.#isDeafReported && !announce("error", { error })) process.emitWarning(error);
           this.#isDeafReported = true;
           await sleep(this.#pause, undefined, { signal, ref: false }).catch(() => {});
         }

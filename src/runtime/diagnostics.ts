@@ -17,7 +17,13 @@ const channels = {
   close: channel("express-event-source:close"),
 };
 
-/** Without a subscriber this costs one comparison. */
-export function announce(occasion: Occasion, message: object): void {
-  if (channels[occasion].hasSubscribers) channels[occasion].publish(message);
+/**
+ * Without a subscriber this costs one comparison.
+ *
+ * @returns whether anybody has subscribed
+ */
+export function announce(occasion: Occasion, message: object): boolean {
+  if (!channels[occasion].hasSubscribers) return false;
+  channels[occasion].publish(message);
+  return true;
 }

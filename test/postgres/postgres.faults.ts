@@ -293,6 +293,18 @@ describeWithPostgres("Postgres that fails", (postgres) => {
       expect(seen).toEqual(stored);
     });
 
+    it("warns of that where nobody subscribes to the diagnostics channel", async () => {
+      const warnings: Error[] = [];
+      const warned = (warning: Error): void => void warnings.push(warning);
+      process.on("warning", warned);
+      onTestFinished(() => void process.off("warning", warned));
+      const [seen] = await subscribers([open({ pool: postgres.pool({ port }), pollInterval: 100 })]);
+      await until(() => warnings.length > 0);
+      expect(warnings).toMatchObject([{ code: "ERR_INVALID_OPTION", field: "listen" }]);
+      await publish(open(), 1);
+      await until(() => seen?.length === 1);
+    });
+
     it("polls where it does not listen", async () => {
       const way = { pool: postgres.pool({ port }), listen: false, pollInterval: 100 };
       const [broker, other] = [open(way), open(way)];

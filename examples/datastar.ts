@@ -1,4 +1,5 @@
 // Datastar: events that patch elements and signals of the page, as the answer to an action such as @get or @post.
+// Open http://localhost:3000/ in a browser.
 //
 //     curl -N http://localhost:3000/upload -X POST
 import type { AddressInfo } from "node:net";
@@ -22,12 +23,20 @@ function patchSignals(signals: object): ServerSentEvent {
   return { event: "datastar-patch-signals", data: `signals ${JSON.stringify(signals)}` };
 }
 
-// Its body, with datastar.js from https://data-star.dev in front.
-const page = `
+const page = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>An upload</title>
+<script type="module" src="https://cdn.jsdelivr.net/gh/starfederation/datastar@v1.0.2/bundles/datastar.js"></script>
+<main>
+  <h1>An upload</h1>
   <button data-on:click="@post('/upload')">Upload</button>
-  <progress max="100" data-signals:percent="0" data-attr:value="$percent"></progress>
+  <progress aria-label="Progress" max="100" data-signals:percent="0" data-attr:value="$percent"></progress>
   <ol id="log"></ol>
-  <p id="result"></p>`;
+  <p id="result"></p>
+</main>
+</html>`;
 
 const app = express();
 

@@ -10,6 +10,7 @@ import { eventSource } from "express-event-source";
 const page = `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
 <title>Your delivery</title>
 <script src="/htmx.js"></script>
 <script src="/sse.js"></script>

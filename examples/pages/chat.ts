@@ -17,6 +17,7 @@ export type Received = PublishedEvent<Message>;
 const page = `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
 <title>Chat</title>
 <h1>Chat</h1>
 <ul></ul>

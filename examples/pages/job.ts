@@ -11,6 +11,7 @@ import { eventSource, memoryBroker } from "express-event-source";
 const page = `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
 <title>A job</title>
 <h1>A job</h1>
 <p><label>Progress <progress max="100" value="0"></progress></label> <output></output></p>

@@ -12,6 +12,7 @@ import { eventSource, memoryBroker } from "express-event-source";
 const page = `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
 <title>Notifications</title>
 <h1>Notifications</h1>
 <form id="login" action="/login" method="post">

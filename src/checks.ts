@@ -60,7 +60,7 @@ export function readOptions<Settings extends object>(
   if (!isPlainObject(options)) {
     throw new EventStreamError(
       "ERR_INVALID_OPTION",
-      `The options of ${owner} are ${show(options)}; they must be a plain object.`,
+      `The options of ${owner} are ${show(options)}; they must be a plain object with any of ${Object.keys(table).join(", ")}.`,
       { field: "options" },
     );
   }

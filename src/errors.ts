@@ -94,7 +94,9 @@ function showObject(value: object): string {
   if (Array.isArray(value)) return `an array of ${value.length}`;
   // Read from the prototype, because data may have a key called "constructor".
   const name = (Object.getPrototypeOf(value) as object | null)?.constructor.name ?? "Object";
-  if (name !== "" && name !== "Object") return `an instance of ${plain(name)}`;
+  // A generator's constructor has no name.
+  const kind = name === "" ? (value as { [Symbol.toStringTag]?: string })[Symbol.toStringTag] : name;
+  if (kind !== undefined && kind !== "Object") return `an instance of ${plain(kind)}`;
   const keys = Object.keys(value);
   const shown = keys.slice(0, 4).map((key) => (/^[\w$]{1,60}$/.test(key) ? key : show(key)));
   return keys.length === 0 ? "{}" : `{ ${shown.join(", ")}${keys.length > 4 ? ", …" : ""} }`;

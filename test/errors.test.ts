@@ -59,6 +59,8 @@ it.each<[shown: string, value: () => unknown]>([
   ['{ "a b", "c\\nd" }', () => ({ "a b": 1, "c\nd": 2 })],
   ["{}", () => Object.create(null)],
   ["an instance of Date", () => new Date()],
+  ["an instance of Generator", () => (function* () {})()],
+  ["an instance of AsyncGenerator", () => (async function* () {})()],
   [
     "an instance of Bad\uFFFDname",
     () =>

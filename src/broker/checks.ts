@@ -77,7 +77,11 @@ export interface SubscribeSettings {
  */
 export function checkSubscribeOptions(options: SubscribeOptions = {}): SubscribeSettings {
   if (typeof options !== "object" || options === null) {
-    throw invalidOption("options", options, "an object, such as eventSource's stream");
+    throw new EventStreamError(
+      "ERR_INVALID_OPTION",
+      `The options of subscribe are ${show(options)}; they must be an object, such as eventSource's stream.`,
+      { field: "options" },
+    );
   }
   const lastEventId = read(
     options,

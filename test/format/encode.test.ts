@@ -327,7 +327,11 @@ describe("the options of encodeEvent", () => {
       "lineEndings",
       /encodeEvent has no option "lineEndings" \(its value is "\\n"\); it has lineEnding, serialize\./,
     ],
-    [null, "options", /options of encodeEvent are null; they must be a plain object/],
+    [
+      null,
+      "options",
+      /options of encodeEvent are null; they must be a plain object with any of lineEnding, serialize\./,
+    ],
     ["\r\n", "options", /are "\\r\\n"/],
     // as `events.map(encodeEvent)` would pass it
     [0, "options", /are 0/],

@@ -10,7 +10,7 @@ export function keyOf(channel: string): string {
 /** The tails of this process, by the names and by the keys of their channels. */
 export class TailIndex {
   /** The tails whose channel has a producer: its lease may run out. */
-  readonly produced = new Set<Tail>();
+  readonly produced: Set<Tail> = new Set();
   readonly #byName = new Map<string, Tail>();
   readonly #byKey = new Map<string, Tail>();
 

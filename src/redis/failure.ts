@@ -5,8 +5,8 @@ export function unavailable(message: string, cause?: unknown): EventStreamError 
 }
 
 /**
- * Settles as `promise` does, with its error explained, or rejects after `timeout` milliseconds. A later rejection is
- * ignored.
+ * Settles as `promise` does, but rejects with the broker's error, or rejects after `timeout` milliseconds. A later
+ * rejection is ignored.
  *
  * @throws {EventStreamError} (as a rejection) `ERR_BROKER_UNAVAILABLE`, `ERR_FOREIGN_ENTRY`
  */

@@ -27,7 +27,7 @@ type Source<Item, Params, Checked> =
  * Where a stream's items come from: an iterable that can be iterated once for each request, or a function that is
  * called for each request and returns an iterable, `null`, or a promise of one of these. `null` means that there is
  * nothing to stream: the answer is 204, and an EventSource does not reconnect. A function may also answer by itself,
- * for example with a 401, and then return `null`.
+ * for example with a 401, and then return `null`; a generator then ends without an item.
  */
 export type EventStreamSource<Item = EventStreamItem, Params = Record<string, string>> = Source<Item, Params, Item>;
 

@@ -22,6 +22,7 @@ export type CloseReason =
 
 /** What `onClose` is told about a stream that has ended. */
 export interface StreamSummary {
+  /** Why it ended. */
   readonly reason: CloseReason;
   /** The error, if the reason is `"error"`. */
   readonly error?: unknown;
@@ -35,7 +36,7 @@ export interface StreamSummary {
 
 /**
  * How a stream behaves. All options are checked when `eventSource` is called: an unknown or invalid one throws
- * `ERR_INVALID_OPTION`. `Item` is what the source yields.
+ * `ERR_INVALID_OPTION`. Times are in milliseconds, up to 2147483647. `Item` is what the source yields.
  */
 export interface EventSourceOptions<Item = EventStreamItem> {
   /**
@@ -46,8 +47,9 @@ export interface EventSourceOptions<Item = EventStreamItem> {
    */
   readonly status?: number | undefined;
   /**
-   * Headers to add. They override the library's own; `undefined` removes a header, and an array sends one line for each
-   * value (`Set-Cookie`).
+   * Headers to add. They override the library's own (`Content-Type`, `Cache-Control`, `X-Accel-Buffering`); `undefined`
+   * removes a header, and an array sends one line for each value (`Set-Cookie`). An EventSource refuses
+   * another `Content-Type`. `Content-Length` and `Transfer-Encoding` are refused.
    *
    * @example { "Cache-Control": "public, max-age=29", "X-Accel-Buffering": undefined }
    */
@@ -88,8 +90,8 @@ export interface EventSourceOptions<Item = EventStreamItem> {
    */
   readonly serialize?: Serialize | undefined;
   /**
-   * How each line of the stream ends. `"\r"` is there only for completeness: some parsers then hold each event back
-   * until the next byte comes.
+   * How each line of the stream ends: `"\n"`, `"\r\n"` or `"\r"`. The last is there only for completeness: some parsers
+   * then hold each event back until the next byte comes.
    *
    * @default "\n"
    */
@@ -98,21 +100,21 @@ export interface EventSourceOptions<Item = EventStreamItem> {
    * Milliseconds after which a client is cut off if it has taken none of the bytes that wait for it. `false`: never.
    * Linux reports progress only each time a client has taken about a third of the send buffer (up to 4 MB). A client
    * that needs longer than `sendTimeout` for that much is cut off too: with the default, one that reads less than about
-   * 25 kB a second. Behind compression the time counts only while the socket has bytes to send.
+   * 25 kB a second. An EventSource reconnects. Behind compression the time counts only while the socket has bytes to send.
    *
    * @default 60_000
    */
   readonly sendTimeout?: number | false | undefined;
   /**
    * Milliseconds after which a stream ends, whether it is busy or idle. It ends at a random moment in the last tenth of
-   * that time, so that clients do not all come back at once.
+   * that time, so that clients do not all come back at once: an EventSource reconnects, with its `Last-Event-ID`.
    *
    * @default none: no limit
    */
   readonly maxDuration?: number | undefined;
   /**
    * When this signal aborts, the shutdown of the streams begins. A request that comes later gets only a reconnection
-   * time, and its response ends.
+   * time, and its response ends: an EventSource reconnects until another process answers.
    */
   readonly shutdownSignal?: AbortSignal | undefined;
   /**

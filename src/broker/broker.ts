@@ -10,7 +10,7 @@ export interface HistoryOptions {
    */
   readonly maxEvents?: number | undefined;
   /**
-   * Milliseconds for which an event is kept.
+   * Whole milliseconds for which an event is kept, at least 1.
    *
    * @default 300_000 (five minutes)
    */
@@ -119,6 +119,7 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
    *
    * The event is encoded at once, so what the application does to the object afterwards has no effect.
    *
+   * @param event a `ServerSentEvent` without an `id`, which the broker assigns
    * @returns the event's id, once the event is stored; every subscription that began before gets it
    * @throws {EventStreamError} (as a rejection) `ERR_INVALID_FIELD` for an event with an `id` of its own; the codes of
    *   `encodeEvent` for one that cannot be sent; `ERR_INVALID_CHANNEL`; `ERR_CHANNEL_ENDED`; `ERR_BROKER_CLOSED`;
@@ -130,6 +131,9 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
    * Publishes everything that `source` yields, each event once the previous one is stored, then ends the channel. If
    * the source fails or an event is refused, the promise rejects and the channel does not end: publish what the
    * subscribers should know, then call `end`.
+   *
+   * @throws {EventStreamError} (as a rejection) as `publish` and `end` do; `ERR_INVALID_SOURCE` for what is not iterable;
+   *   the source's own error, unchanged
    */
   publishAll<T extends E>(channel: string, source: PublishableEvents<T>): Promise<void>;
 
@@ -188,12 +192,14 @@ export interface Broker<E extends ServerSentEvent = ServerSentEvent> {
    * and nothing that it yields later is published.
    *
    * @returns whether a producer was stopped: `false` if there is none, if it has ended, or if its lease has run out
+   * @throws {EventStreamError} (as a rejection) `ERR_INVALID_CHANNEL`, `ERR_BROKER_CLOSED`, `ERR_BROKER_UNAVAILABLE`
    */
   stop(channel: string): Promise<boolean>;
 
   /**
    * Stops this broker's producers and ends their channels, ends every subscription, and closes everything that the
-   * broker opened. From then on, all its other methods reject.
+   * broker opened, but not the application's client or pool. From then on, all its other methods reject with
+   * `ERR_BROKER_CLOSED`. Closing twice is no error.
    */
   close(): Promise<void>;
 }

@@ -31,14 +31,14 @@ export interface PostgresBrokerOptions {
   readonly listen?: boolean | { readonly connectionString: string } | undefined;
   /**
    * The longest time between two checks of all channels that have subscriptions, in milliseconds. The broker checks
-   * even while notifications arrive. It checks more often if `maxAge` is short.
+   * even while notifications arrive. It checks more often if `maxAge` is short. A whole number from 1 to 2147483647.
    *
    * @default 10_000
    */
   readonly pollInterval?: number | undefined;
   /**
    * How long `publish`, `end` and `subscribe` wait for Postgres, or for a client of the pool, before they reject, in
-   * milliseconds.
+   * milliseconds: a whole number from 1 to 2147483647. They reject with `ERR_BROKER_UNAVAILABLE`.
    *
    * @default 5000
    */

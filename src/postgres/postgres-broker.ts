@@ -58,7 +58,11 @@ export interface PostgresBroker<E extends ServerSentEvent = ServerSentEvent> ext
     event: (T | E) & PublishableEvent<T>,
     options: TransactionOptions,
   ): Promise<void>;
-  /** Ends the channel. With `{ client }`, it ends if and only if the transaction commits. */
+  /**
+   * Ends the channel. With `{ client }`, it ends if and only if the transaction commits.
+   *
+   * @throws {EventStreamError} (as a rejection) as `end` of every broker does; `ERR_INVALID_OPTION` for a `client` that is none
+   */
   end(channel: string, options?: TransactionOptions): Promise<void>;
   /**
    * Makes the schema, or brings it up to date. Any number of processes may call it at once. If the schema is current,

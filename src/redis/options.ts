@@ -27,7 +27,8 @@ export interface RedisBrokerOptions {
    */
   readonly history?: HistoryOptions | undefined;
   /**
-   * How many milliseconds `publish`, `end` and `subscribe` wait for Redis before they reject.
+   * How many milliseconds `publish`, `end` and `subscribe` wait for Redis before they reject with
+   * `ERR_BROKER_UNAVAILABLE`: a whole number from 1 to 2147483647.
    *
    * @default 5000
    */

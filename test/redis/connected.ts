@@ -39,3 +39,9 @@ export function connected(redis: RedisServer) {
 export function ring(client: Client, key: string): Promise<number> {
   return client.publish(key, "look");
 }
+
+/** How often Redis has carried out a command. */
+export async function calls(client: Client, command: string): Promise<number> {
+  const line = new RegExp(`^cmdstat_${command}:calls=(\\d+)`, "m").exec(await client.info("commandstats"));
+  return line === null ? 0 : Number(line[1]);
+}

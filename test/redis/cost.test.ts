@@ -1,19 +1,17 @@
 import { redisBroker } from "express-event-source/redis";
-import { createClient } from "redis";
 import { setTimeout as sleep } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
 import { publishMany, read } from "../broker/contract.js";
 import { dataOf } from "../broker/reader.js";
+import { calls as callsOf, type Client, connect } from "./connected.js";
 import { describeWithRedis } from "./redis-server.js";
 
 describeWithRedis("what redisBroker costs", (redis) => {
-  const create = () => createClient({ url: redis.url });
-  let client: ReturnType<typeof create>;
+  let client: Client;
   beforeAll(async () => {
-    client = create();
-    await client.connect();
+    client = await connect(redis.url);
   });
   afterAll(() => client.destroy());
   let brokers = 0;
@@ -22,11 +20,7 @@ describeWithRedis("what redisBroker costs", (redis) => {
     onTestFinished(() => broker.close());
     return broker;
   }
-  /** How often Redis has carried out a command, and what it has sent. */
-  async function calls(command: string): Promise<number> {
-    const line = new RegExp(`^cmdstat_${command}:calls=(\\d+)`, "m").exec(await client.info("commandstats"));
-    return line === null ? 0 : Number(line[1]);
-  }
+  const calls = (command: string) => callsOf(client, command);
   const connections = async () => Number(/connected_clients:(\d+)/.exec(await client.info("clients"))?.[1]);
 
   it("is one read for all the subscriptions to a channel", async () => {

@@ -43,6 +43,14 @@ describe("the samples", () => {
   );
 });
 
+/** A measured figure, with as many decimals as the one that is shown, or as many noughts. */
+function roundedAs(shown: string, measured: string): string {
+  const decimals = shown.split(".")[1]?.length ?? 0;
+  const unit = decimals === 0 && shown.endsWith("0") ? 10 : 10 ** -decimals;
+  const value = Math.round(Number(measured) / unit) * unit;
+  return Number.isNaN(value) ? measured : value.toFixed(decimals);
+}
+
 /** What shows that a section's samples do what they say. */
 const proofs: Record<string, (ask: Ask) => Promise<void>> = {
   Sources: async (ask) => {
@@ -241,6 +249,32 @@ describe("what it says of the code", () => {
     const { dependencies } = JSON.parse(read("test/bench/package.json")) as { dependencies: Record<string, string> };
     for (const name of ["better-sse", "@fastify/sse", "hono", "h3"]) {
       expect(readme.text.toLowerCase()).toContain(`| ${name} ${dependencies[name]}`);
+    }
+  });
+
+  test("the figures of speed are those that the bench's README has measured", () => {
+    const measured = new Document("test/bench/README.md").rows("| | ours | loop |");
+    const ratios = (row: string) =>
+      measured
+        .find(([name]) => name === row)
+        ?.slice(1)
+        .map((cell) => cell.split(" / ")[0]) ?? [];
+    const blocks = (measured.find(([name]) => name?.startsWith("longest block")) ?? []).slice(1);
+    const expected: Record<string, (string | undefined)[][]> = {
+      "one stream at full speed, 50 streams": [ratios("one stream"), ratios("50 streams")],
+      "one stream of tokens, as strings": [ratios("one stream of tokens")],
+      "one event to 5,000 clients, until the last one has it": [ratios("fan-out, 5,000 clients")],
+      "clients that connect and leave at once": [ratios("churn")],
+      "longest block of the event loop by 50 ready streams": [blocks.map((cell) => cell.split(" / ")[1])],
+    };
+    const shown = readme.rows("| | here | a loop by hand |").filter(([name]) => !name?.startsWith("memory"));
+    expect(shown.map(([name]) => name)).toEqual(Object.keys(expected));
+    for (const [name = "", ...cells] of shown) {
+      const figures = cells.map((cell) => cell.replace(" ms", "").split(", "));
+      const rounded = cells.map((_, column) =>
+        expected[name]?.map((row, index) => roundedAs(figures[column]?.[index] ?? "", row[column] ?? "")),
+      );
+      expect(figures, name).toEqual(rounded);
     }
   });
 

@@ -4,7 +4,6 @@ import type { EventStream, OpenSource } from "./source/event-stream.js";
 import type { StreamableItem } from "./format/compile-time-checks.js";
 import type { EventStreamItem } from "./format/event.js";
 import { checkOptions, type EventSourceOptions, type ToEventOptions } from "./options.js";
-import { HandlerResult } from "./stream/handler-result.js";
 import { isResponse } from "./response/is-response.js";
 import { whenItsTurnComes } from "./response/pipelined.js";
 import { Session } from "./stream/session.js";
@@ -104,10 +103,9 @@ export function eventSource(source: unknown, options: unknown = {}): EventSource
   const open: OpenSource = typeof source === "function" ? (source as OpenSource) : () => source;
 
   return function eventSourceHandler(req, res, next) {
-    return new Promise((resolve, reject) => {
-      const result = new HandlerResult(next, resolve, reject);
-      const begin = (): void => new Session(settings, req as Request, res, result).run(open);
-      whenItsTurnComes(req, res, begin, () => result.settle());
+    return new Promise((resolve) => {
+      const begin = (): void => new Session(settings, req as Request, res, next, resolve).run(open);
+      whenItsTurnComes(req, res, begin, () => resolve());
     });
   };
 }

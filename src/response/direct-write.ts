@@ -22,21 +22,21 @@ export type Progress = "sent" | "waiting" | "full";
  * a string goes to the socket in one piece, with the same bytes.
  */
 export class ChunkWriter {
-  readonly #res: Flushable;
-  readonly #events: StreamEvents;
+  protected readonly res: Flushable;
+  protected readonly events: StreamEvents;
   /**
    * The response's socket, if chunks may go straight to it; `null` if they may not; `undefined` before the first chunk.
    */
   #socket: Socket | null | undefined;
 
   constructor(res: Flushable, events: StreamEvents) {
-    this.#res = res;
-    this.#events = events;
+    this.res = res;
+    this.events = events;
   }
 
   /** Writes a chunk of `length` bytes. */
-  write(chunk: string | Uint8Array, length: number): Progress {
-    const res = this.#res;
+  protected writeChunk(chunk: string | Uint8Array, length: number): Progress {
+    const { res } = this;
     const isBare = res.write === write;
     if (!isBare) this.#socket = null;
     const socket = this.#socket;
@@ -44,7 +44,7 @@ export class ChunkWriter {
       return writeDirectly(socket, res, chunk, length);
     }
     // This may be running in a tick or a drain that belongs to another request.
-    const progress = this.#events.runInAsyncScope(() => writeThrough(res, chunk));
+    const progress = this.events.runInAsyncScope(() => writeThrough(res, chunk));
     // The first chunk carries the head. If that write went through a wrapper, the head may still be held back, and no
     // later chunk may overtake it.
     if (socket === undefined) this.#socket = isBare && res.chunkedEncoding ? res.socket : null;
@@ -54,7 +54,7 @@ export class ChunkWriter {
   /** Whether no bytes wait for the client, as far as that can be seen. */
   get isDrained(): boolean {
     // A corked response may hold bytes that its socket does not know of yet.
-    const holder = this.#socket?.writableCorked === 0 ? this.#socket : this.#res;
+    const holder = this.#socket?.writableCorked === 0 ? this.#socket : this.res;
     return holder.writableLength === 0;
   }
 

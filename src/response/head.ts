@@ -52,7 +52,10 @@ function setStatusAndHeaders(res: ServerResponse, status: number, headers: Heade
 }
 
 function isNeverStored(res: ServerResponse): boolean {
-  return listOf(res, "Cache-Control").includes("no-store");
+  // Most streams keep the default, and need no parsing.
+  return (
+    res.getHeader("Cache-Control") === defaults["Cache-Control"] || listOf(res, "Cache-Control").includes("no-store")
+  );
 }
 
 function addToVary(res: ServerResponse, name: string): void {

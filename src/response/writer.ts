@@ -15,14 +15,11 @@ const batchLimit = 16_384 - 10;
  * throughput. A batch waits only until that run is over (`process.nextTick`), never for a timer or a turn of the event
  * loop.
  */
-export class FrameWriter implements Watched {
+export class FrameWriter extends ChunkWriter implements Watched {
   /** How many bytes have been written, before any compression. */
   bytes = 0;
 
-  readonly #res: ServerResponse;
-  readonly #chunks: ChunkWriter;
   readonly #sendTimeout: number | false;
-  readonly #events: StreamEvents;
 
   #state: "writable" | "draining" | "ended" | "closed" = "writable";
   /** Frames that wait for the end of this run of microtasks or, while draining, for room. */
@@ -39,10 +36,8 @@ export class FrameWriter implements Watched {
   #watch: StallWatch | undefined;
 
   constructor(res: ServerResponse, sendTimeout: number | false, events: StreamEvents) {
-    this.#res = res;
-    this.#chunks = new ChunkWriter(res, events);
+    super(res, events);
     this.#sendTimeout = sendTimeout;
-    this.#events = events;
   }
 
   /**
@@ -109,9 +104,9 @@ export class FrameWriter implements Watched {
     this.stop();
     if (this.isClosed) return;
     try {
-      this.#res.end();
+      this.res.end();
     } catch (error) {
-      this.#events.onResponseError(error);
+      this.events.onResponseError(error);
     }
     this.#watchClient();
   }
@@ -122,7 +117,7 @@ export class FrameWriter implements Watched {
     this.#batch = "";
     this.#resume?.();
     this.#watch?.release();
-    if (this.#onDrain !== undefined) this.#res.removeListener("drain", this.#onDrain);
+    if (this.#onDrain !== undefined) this.res.removeListener("drain", this.#onDrain);
   }
 
   /** Writes the batch if there is room. Called when it is full, and at the end of each run of microtasks. */
@@ -142,20 +137,20 @@ export class FrameWriter implements Watched {
     this.bytes += length;
     try {
       // For a write after the end, Node would raise an uncaught error.
-      if (this.#res.writableEnded) throw responseEnded();
-      const progress = this.#chunks.write(chunk, length);
+      if (this.res.writableEnded) throw responseEnded();
+      const progress = this.writeChunk(chunk, length);
       if (progress !== "sent") this.#watchClient();
       if (progress === "full") this.#awaitDrain();
     } catch (error) {
-      this.#events.onResponseError(error);
+      this.events.onResponseError(error);
     }
   }
 
   #awaitDrain(): void {
     // Test doubles and serverless hosts collect the body, and never emit 'drain'.
-    if (this.isClosed || !(this.#res.socket instanceof Duplex)) return;
+    if (this.isClosed || !(this.res.socket instanceof Duplex)) return;
     this.#state = "draining";
-    if (this.#onDrain === undefined) this.#res.on("drain", (this.#onDrain = () => this.#drain()));
+    if (this.#onDrain === undefined) this.res.on("drain", (this.#onDrain = () => this.#drain()));
   }
 
   #drain(): void {
@@ -170,15 +165,11 @@ export class FrameWriter implements Watched {
 
   #watchClient(): void {
     if (this.#watch !== undefined || this.#sendTimeout === false || this.isClosed) return;
-    this.#watch = new StallWatch(this.#res, this.#sendTimeout, this);
+    this.#watch = new StallWatch(this.res, this.#sendTimeout, this);
   }
 
-  get isDrained(): boolean {
-    return this.#state === "writable" && this.#chunks.isDrained;
-  }
-
-  get mayHideBytes(): boolean {
-    return this.#chunks.mayHideBytes;
+  override get isDrained(): boolean {
+    return this.#state === "writable" && super.isDrained;
   }
 
   onDrained(): void {
@@ -186,7 +177,7 @@ export class FrameWriter implements Watched {
   }
 
   onStalled(): void {
-    this.#events.onClientLost("timeout");
+    this.events.onClientLost("timeout");
   }
 }
 

@@ -12,12 +12,13 @@ export interface AbortSource {
 
 /**
  * Creates its AbortSignal only when `signal` is first read. Most streams never read it, and an AbortSignal takes as
- * much memory as the rest of an idle stream. A listener that does not need the AbortSignal can be added here directly.
+ * much memory as the rest of an idle stream. The first listener that is added here needs none: it is held directly. Others,
+ * which are rare, are added to the AbortSignal.
  */
 export class LazySignal implements AbortSource {
   #controller: AbortController | undefined;
   #reason: unknown;
-  #listeners: readonly AbortListener[] | undefined;
+  #listener: AbortListener | undefined;
 
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
@@ -31,13 +32,14 @@ export class LazySignal implements AbortSource {
     return this.#reason !== undefined;
   }
 
-  addEventListener(_type: "abort", listener: AbortListener): void {
-    // Not a spread, for which V8 would reserve room for sixteen more elements.
-    this.#listeners = this.#listeners?.concat(listener) ?? [listener];
+  addEventListener(type: "abort", listener: AbortListener, options: { once: true }): void {
+    if (this.#listener === undefined) this.#listener = listener;
+    else this.signal.addEventListener(type, listener, options);
   }
 
-  removeEventListener(_type: "abort", listener: AbortListener): void {
-    this.#listeners = this.#listeners?.filter((other) => other !== listener);
+  removeEventListener(type: "abort", listener: AbortListener): void {
+    if (this.#listener === listener) this.#listener = undefined;
+    else this.#controller?.signal.removeEventListener(type, listener);
   }
 
   /** Aborts with `reason`. Later calls change nothing. */
@@ -45,8 +47,8 @@ export class LazySignal implements AbortSource {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
     this.#controller?.abort(reason);
-    const listeners = this.#listeners;
-    this.#listeners = undefined;
-    listeners?.forEach((listener) => listener.handleEvent());
+    const listener = this.#listener;
+    this.#listener = undefined;
+    listener?.handleEvent();
   }
 }

@@ -22,6 +22,8 @@ export const done: IteratorReturnResult<undefined> = { done: true, value: undefi
  * subscriptions, and the promises would cost more than the event.
  */
 export abstract class Feed<T> implements AsyncIterableIterator<T, undefined>, Waiter {
+  /** Whether `readSource` has given it to a reader. */
+  isConsumed = false;
   /** The calls of `next` that wait for an item, in order. `#server` answers them when the feed is woken. */
   #calls: Call<T>[] | undefined;
   #server: Waiter | undefined;

@@ -63,7 +63,10 @@ export function isReadable(value: unknown): value is object {
 
 const iterableOrNull = "an async iterable (a generator, a stream, …), an iterable, or null for nothing";
 
-/** The iterators and streams that have been read: a second reader would get only what the first has left. */
+/**
+ * The iterators and streams that have been read, but for feeds, which know it themselves: a second reader would get only
+ * what the first has left.
+ */
 const consumed = new WeakSet<object>();
 
 /**
@@ -92,14 +95,16 @@ function claim<T extends object>(iterator: T): T {
       `The source's iterator is ${show(iterator)}; [Symbol.asyncIterator]() must return an object with next().`,
     );
   }
-  if (consumed.has(iterator)) {
+  const isFeed = iterator instanceof Feed;
+  if (isFeed ? iterator.isConsumed : consumed.has(iterator)) {
     throw new EventStreamError(
       "ERR_SOURCE_CONSUMED",
       `The source is a one-shot iterator (${show(iterator)}) that another request has read; ` +
         "pass a function that makes a new one for each request: eventSource(() => …).",
     );
   }
-  consumed.add(iterator);
+  if (isFeed) iterator.isConsumed = true;
+  else consumed.add(iterator);
   return iterator;
 }
 

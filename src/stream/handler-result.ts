@@ -1,18 +1,19 @@
 import type { NextFunction } from "express";
 import { show } from "../errors.js";
 
+/** Settles the promise of a handler: with nothing, or with a promise that has rejected. */
+export type Resolve = (value?: PromiseLike<never>) => void;
+
 /** The result of one call of a handler: its promise, and `next` for unhandled errors. */
 export class HandlerResult {
   readonly #next: NextFunction | undefined;
-  readonly #resolve: () => void;
-  readonly #reject: (error: unknown) => void;
+  readonly #resolve: Resolve;
   #state: "pending" | "succeeded" | "failed" = "pending";
   #errors: unknown[] | undefined;
 
-  constructor(next: NextFunction | undefined, resolve: () => void, reject: (error: unknown) => void) {
+  constructor(next: NextFunction | undefined, resolve: Resolve) {
     this.#next = next;
     this.#resolve = resolve;
-    this.#reject = reject;
   }
 
   /** Records an unhandled error. It may come after the promise has settled, because hooks are not awaited. */
@@ -34,7 +35,8 @@ export class HandlerResult {
     const errors = this.#errors;
     this.#state = errors === undefined ? "succeeded" : "failed";
     if (errors === undefined) return this.#resolve();
-    if (this.#next === undefined) return this.#reject(forNext(errors));
+    // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- the application's own, whatever it is
+    if (this.#next === undefined) return this.#resolve(Promise.reject(forNext(errors)));
     this.#pass(this.#next, forNext(errors));
     this.#resolve();
   }

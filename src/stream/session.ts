@@ -1,9 +1,9 @@
 import { AsyncResource } from "node:async_hooks";
-import type { Request, Response } from "express";
+import type { NextFunction, Request, Response } from "express";
 import { announce } from "../runtime/diagnostics.js";
 import { nothingReturned } from "../errors.js";
 import { type EventStream, LiveEventStream, type OpenSource } from "../source/event-stream.js";
-import type { HandlerResult } from "./handler-result.js";
+import { HandlerResult, type Resolve } from "./handler-result.js";
 import type { Settings } from "../options.js";
 import { Outcome } from "./outcome.js";
 import { type Pump, type PumpEvents, pumpOf } from "../source/pump.js";
@@ -32,7 +32,8 @@ const retryOfClosingServer = 3_000;
 export class Session extends AsyncResource implements PumpEvents, StreamEvents {
   readonly #settings: Settings;
   readonly #req: Request;
-  readonly #result: HandlerResult;
+  readonly #next: NextFunction | undefined;
+  readonly #resolve: Resolve;
   readonly #connection: Connection;
   readonly #sender: Sender;
   readonly #shutdown: Shutdown;
@@ -44,12 +45,13 @@ export class Session extends AsyncResource implements PumpEvents, StreamEvents {
   /** Made when the end comes. */
   #lazyOutcome: Outcome | undefined;
 
-  /** `result` is settled once, when the stream has closed. */
-  constructor(settings: Settings, req: Request, res: Response, result: HandlerResult) {
+  /** `resolve` settles the handler's promise, when the stream has closed. */
+  constructor(settings: Settings, req: Request, res: Response, next: NextFunction | undefined, resolve: Resolve) {
     super("EventStream");
     this.#settings = settings;
     this.#req = req;
-    this.#result = result;
+    this.#next = next;
+    this.#resolve = resolve;
     this.#connection = new Connection(req, res, settings.sendTimeout, this);
     this.#sender = new Sender(settings, this.#connection, this);
     this.#shutdown = new Shutdown(req.socket, settings, this);
@@ -74,7 +76,12 @@ export class Session extends AsyncResource implements PumpEvents, StreamEvents {
   }
 
   get #outcome(): Outcome {
-    return (this.#lazyOutcome ??= new Outcome(this.#req, this.#stream.response, this.#settings, this.#result));
+    return (this.#lazyOutcome ??= new Outcome(
+      this.#req,
+      this.#stream.response,
+      this.#settings,
+      new HandlerResult(this.#next, this.#resolve),
+    ));
   }
 
   get #isRunning(): boolean {

@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { type Beat, every, type Ticker } from "../runtime/shared-interval.js";
+import { Ticker } from "../runtime/shared-interval.js";
 
 /** The writer that is watched. */
 export interface Watched {
@@ -15,16 +15,16 @@ export interface Watched {
 }
 
 /** Checks four times in each `sendTimeout` whether the client takes bytes that are waiting for it. */
-export class StallWatch implements Ticker {
+export class StallWatch extends Ticker {
   readonly #res: ServerResponse;
   readonly #sendTimeout: number;
   readonly #watched: Watched;
   #state: "new" | "watching" | "over" = "new";
-  #beat: Beat | undefined;
   #taken = 0;
   #quarters = 0;
 
   constructor(res: ServerResponse, sendTimeout: number, watched: Watched) {
+    super();
     this.#res = res;
     this.#sendTimeout = sendTimeout;
     this.#watched = watched;
@@ -37,7 +37,7 @@ export class StallWatch implements Ticker {
     if (this.#watched.isDrained && !this.#watched.mayHideBytes) return this.#end();
     this.#state = "watching";
     this.#taken = taken(this.#res);
-    this.#beat = every(this.#sendTimeout / 4, this);
+    this.startTicking(this.#sendTimeout / 4);
   }
 
   #end(): void {
@@ -47,7 +47,7 @@ export class StallWatch implements Ticker {
 
   release(): void {
     this.#state = "over";
-    this.#beat?.stop();
+    this.stopTicking();
   }
 
   tick(): void {

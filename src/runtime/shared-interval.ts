@@ -4,8 +4,8 @@ import { type Clock, currentClock } from "./clock.js";
 /**
  * Periodic calls for many thousands of streams, at the price of one timer for each interval.
  *
- * All beats of one interval have the same period, so a beat that starts later falls due later. The queue therefore
- * stays in order by itself, and one timer, set for its head, serves all beats. Streams that began together (after a
+ * All tickers of one interval have the same period, so one that starts later falls due later. The queue therefore stays
+ * in order by itself, and one timer, set for its head, serves all of them. Streams that began together (after a
  * restart, say) fall due together. They are called in batches, with a turn of the event loop after each, so that a
  * burst does not delay anything else for long.
  */
@@ -16,31 +16,29 @@ const batch = { calls: 50, milliseconds: 5 };
 // Captured when the module loads, because work takes real time even under fake timers.
 const realNow = performance.now.bind(performance);
 
-/** What a shared interval calls. */
-export interface Ticker {
-  tick(): void;
-}
+/** Something that is called periodically. It is its own place in the queue, so that each stream needs no object more. */
+export abstract class Ticker implements Link<Ticker> {
+  before: Ticker | undefined;
+  after: Ticker | undefined;
+  /** When the next call is due. */
+  due = 0;
+  #sharedInterval: SharedInterval | undefined;
 
-/** The periodic calls that one `every` has started, until they are stopped. */
-export class Beat implements Link<Beat> {
-  before: Beat | undefined;
-  after: Beat | undefined;
-  due: number;
-  readonly #sharedInterval: SharedInterval;
-  readonly #ticker: Ticker;
+  abstract tick(): void;
 
-  constructor(sharedInterval: SharedInterval, due: number, ticker: Ticker) {
-    this.#sharedInterval = sharedInterval;
-    this.due = due;
-    this.#ticker = ticker;
+  get isTicking(): boolean {
+    return this.#sharedInterval !== undefined;
   }
 
-  call(): void {
-    this.#ticker.tick();
+  /** Calls `tick` every `interval` milliseconds, first after one interval. It must not be ticking yet. */
+  protected startTicking(interval: number): void {
+    this.#sharedInterval = sharedIntervalOf(interval);
+    this.#sharedInterval.add(this);
   }
 
-  stop(): void {
-    this.#sharedInterval.delete(this);
+  protected stopTicking(): void {
+    this.#sharedInterval?.delete(this);
+    this.#sharedInterval = undefined;
   }
 }
 
@@ -48,7 +46,7 @@ class SharedInterval {
   readonly #clock: Clock;
   readonly #interval: number;
   /** In the order in which they fall due. */
-  readonly #beats = new Chain<Beat>();
+  readonly #tickers = new Chain<Ticker>();
   #cancel: (() => void) | undefined;
 
   constructor(clock: Clock, interval: number) {
@@ -56,16 +54,15 @@ class SharedInterval {
     this.#interval = interval;
   }
 
-  add(ticker: Ticker): Beat {
+  add(ticker: Ticker): void {
     // Rounded, because timers count in whole milliseconds.
-    const beat = new Beat(this, Math.round(this.#clock.now() + this.#interval), ticker);
-    this.#beats.add(beat);
+    ticker.due = Math.round(this.#clock.now() + this.#interval);
+    this.#tickers.add(ticker);
     if (this.#cancel === undefined) this.#schedule(this.#interval);
-    return beat;
   }
 
-  delete(beat: Beat): void {
-    if (!this.#beats.delete(beat) || this.#beats.first !== undefined) return;
+  delete(ticker: Ticker): void {
+    if (!this.#tickers.delete(ticker) || this.#tickers.first !== undefined) return;
     this.#cancel?.();
     this.#cancel = undefined;
     intervalsOf(this.#clock).delete(this.#interval);
@@ -88,34 +85,34 @@ class SharedInterval {
     const start = realNow();
     this.#skipMissed(now);
     let calls = 0;
-    for (let beat = this.#beats.first; beat !== undefined; beat = this.#beats.first) {
-      if (beat.due > now || calls === batch.calls || realNow() - start > batch.milliseconds) break;
+    for (let ticker = this.#tickers.first; ticker !== undefined; ticker = this.#tickers.first) {
+      if (ticker.due > now || calls === batch.calls || realNow() - start > batch.milliseconds) break;
       // The next call is counted from when this one was due, not from now, so that the period does not drift.
-      this.#beats.delete(beat);
-      beat.due += this.#interval;
-      this.#beats.add(beat);
-      // If the beat is due again already, it has missed a call: skip this one, and let the next one come at once.
-      if (beat.due <= now) continue;
+      this.#tickers.delete(ticker);
+      ticker.due += this.#interval;
+      this.#tickers.add(ticker);
+      // If it is due again already, it has missed a call: skip this one, and let the next one come at once.
+      if (ticker.due <= now) continue;
       calls += 1;
-      beat.call();
+      ticker.tick();
     }
-    const head = this.#beats.first;
+    const head = this.#tickers.first;
     if (head !== undefined) this.#schedule(head.due - this.#clock.now());
   };
 
   /**
-   * After a standstill (a suspended laptop, a debugger), moves each beat to the last time at which it was due. Going
+   * After a standstill (a suspended laptop, a debugger), moves each ticker to the last time at which it was due. Going
    * through the missed calls one by one would block the event loop for seconds.
    */
   #skipMissed(now: number): void {
-    const head = this.#beats.first;
+    const head = this.#tickers.first;
     if (head === undefined || head.due + 2 * this.#interval > now) return;
-    const beats = this.#beats.takeAll();
-    for (const beat of beats) {
-      const missed = Math.floor((now - beat.due) / this.#interval);
-      if (missed > 0) beat.due += missed * this.#interval;
+    const tickers = this.#tickers.takeAll();
+    for (const ticker of tickers) {
+      const missed = Math.floor((now - ticker.due) / this.#interval);
+      if (missed > 0) ticker.due += missed * this.#interval;
     }
-    for (const beat of beats.sort((a, b) => a.due - b.due)) this.#beats.add(beat);
+    for (const ticker of tickers.sort((a, b) => a.due - b.due)) this.#tickers.add(ticker);
   }
 }
 
@@ -128,11 +125,10 @@ function intervalsOf(clock: Clock): Map<number, SharedInterval> {
   return ofClock;
 }
 
-/** Calls `ticker` every `interval` milliseconds, first after one interval, until the returned beat is stopped. */
-export function every(interval: number, ticker: Ticker): Beat {
+function sharedIntervalOf(interval: number): SharedInterval {
   const clock = currentClock();
   const ofClock = intervalsOf(clock);
   let sharedInterval = ofClock.get(interval);
   if (sharedInterval === undefined) ofClock.set(interval, (sharedInterval = new SharedInterval(clock, interval)));
-  return sharedInterval.add(ticker);
+  return sharedInterval;
 }

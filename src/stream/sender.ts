@@ -3,7 +3,7 @@ import { checkRetry } from "../format/fields.js";
 import type { Settings, StreamSummary } from "../options.js";
 import type { Connection } from "../response/connection.js";
 import { Timer } from "../runtime/clock.js";
-import { type Beat, every, type Ticker } from "../runtime/shared-interval.js";
+import { Ticker } from "../runtime/shared-interval.js";
 import type { StreamEvents } from "../response/stream-events.js";
 import type { FrameWriter } from "../response/writer.js";
 import type { Outlet } from "../source/pump.js";
@@ -12,7 +12,7 @@ import { isThenable } from "../source/readers.js";
 export type Figures = Pick<StreamSummary, "events" | "bytes" | "duration">;
 
 /** Sends the parts of a stream in order: the head, the first `retry`, events and pings, the event of `onError`. */
-export class Sender implements Outlet, Ticker {
+export class Sender extends Ticker implements Outlet {
   readonly #settings: Settings;
   readonly #connection: Connection;
   readonly #writer: FrameWriter;
@@ -20,12 +20,12 @@ export class Sender implements Outlet, Ticker {
 
   #openedAt: number | undefined;
   #sent = 0;
-  #pings: Beat | undefined;
   #isPingDue = false;
   #expiry: Timer | undefined;
   #isReleased = false;
 
   constructor(settings: Settings, connection: Connection, events: StreamEvents) {
+    super();
     this.#settings = settings;
     this.#connection = connection;
     this.#writer = connection.writer;
@@ -56,7 +56,7 @@ export class Sender implements Outlet, Ticker {
     this.#connection.setHead(this.#settings);
     this.#openedAt = performance.now();
     if (first !== undefined) this.#writer.write(first);
-    if (pingInterval) this.#pings = every(pingInterval, this);
+    if (pingInterval) this.startTicking(pingInterval);
     // At a random moment in the last tenth, so that clients that came together do not come back together.
     if (maxDuration !== undefined)
       this.#expiry = new Timer(maxDuration * (0.9 + Math.random() / 10), () => this.#events.onTimeUp("expired"));
@@ -95,8 +95,7 @@ export class Sender implements Outlet, Ticker {
   /** Stops the pings and the timer of `maxDuration`. */
   release(): void {
     this.#isReleased = true;
-    this.#pings?.stop();
-    this.#pings = undefined;
+    this.stopTicking();
     this.#expiry?.stop();
   }
 
@@ -125,7 +124,7 @@ export class Sender implements Outlet, Ticker {
   }
 
   #pingIfDue(): void {
-    if (this.#isPingDue && this.#pings !== undefined) this.#ping();
+    if (this.#isPingDue && this.isTicking) this.#ping();
   }
 
   #encode(item: unknown): string | Uint8Array {

@@ -3,7 +3,7 @@ import type { StreamEvents } from "../response/stream-events.js";
 import { Chain, type Link } from "../runtime/chain.js";
 import { LazySignal } from "../runtime/lazy-signal.js";
 import { Timer } from "../runtime/clock.js";
-import { type Beat, every, type Ticker } from "../runtime/shared-interval.js";
+import { Ticker } from "../runtime/shared-interval.js";
 import { forEachInTurn, whenTurnComes } from "../runtime/turn.js";
 
 /**
@@ -27,14 +27,14 @@ function listeningOf(server: ListeningServer): object {
  * Tells the streams of one server that share a `shutdownSignal`, or have none, that their shutdown has begun. They share
  * one listener on the signal, and one timer that looks whether the server has begun to close.
  */
-class ShutdownNotifier implements Ticker {
+class ShutdownNotifier extends Ticker {
   readonly #waiting = new Chain<Shutdown>();
   readonly #server: Server | undefined;
   readonly #listening: object | undefined;
   readonly #signal: AbortSignal | undefined;
-  #beat: Beat | undefined;
 
   constructor(server: Server | undefined, signal: AbortSignal | undefined) {
+    super();
     this.#server = server;
     this.#listening = server && listeningOf(server);
     this.#signal = signal;
@@ -61,12 +61,12 @@ class ShutdownNotifier implements Ticker {
   }
 
   #watch(): void {
-    if (this.#server !== undefined) this.#beat = every(lookInterval, this);
+    if (this.#server !== undefined) this.startTicking(lookInterval);
     this.#signal?.addEventListener("abort", this, { once: true });
   }
 
   #release(): void {
-    this.#beat?.stop();
+    this.stopTicking();
     this.#signal?.removeEventListener("abort", this);
   }
 

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { Timer } from "../../src/runtime/clock.js";
-import { every as beat } from "../../src/runtime/shared-interval.js";
+import { Ticker } from "../../src/runtime/shared-interval.js";
 import { turn } from "../support/stage.js";
 
 // The loop stays real; timers and the clock are ours.
@@ -12,9 +12,23 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
+class Caller extends Ticker {
+  readonly tick: () => void;
+
+  constructor(interval: number, tick: () => void) {
+    super();
+    this.tick = tick;
+    this.startTicking(interval);
+  }
+
+  stop(): void {
+    this.stopTicking();
+  }
+}
+
 const every = (interval: number, tick: () => void): (() => void) => {
-  const calls = beat(interval, { tick });
-  return () => calls.stop();
+  const caller = new Caller(interval, tick);
+  return () => caller.stop();
 };
 
 it("serves any number of streams with one timer", () => {

@@ -79,6 +79,20 @@ it("makes no promise for a stream to which a broker gives an event, and writes i
   await broker.close();
 });
 
+it("remembers no subscription in a WeakSet, because a subscription itself knows that it has been read", async () => {
+  const add = vi.spyOn(WeakSet.prototype, "add");
+  const broker = memoryBroker();
+  const { port } = await serve(
+    express().get(
+      "/",
+      eventSource((_req, stream) => broker.subscribe("room", stream)),
+    ),
+  );
+  const clients = await open(port, 100);
+  expect(add.mock.calls.length).toBeLessThan(clients.length / 2);
+  await broker.close();
+});
+
 it("makes no AbortSignal for a stream that is subscribed to a broker", async () => {
   const made = countAbortControllers();
   const broker = memoryBroker();

@@ -8,6 +8,8 @@ export interface Watched {
   readonly isDrained: boolean;
   /** Whether there may be bytes that cannot be seen. */
   readonly mayHideBytes: boolean;
+  /** Whether nothing more will be written. */
+  readonly hasEnded: boolean;
   /** The client has taken everything, and the watch is over. */
   onDrained(): void;
   /** Bytes were waiting, and the client has taken none of them for `sendTimeout` milliseconds. */
@@ -36,7 +38,7 @@ export class StallWatch extends Ticker {
     if (this.#state !== "new") return;
     if (this.#watched.isDrained && !this.#watched.mayHideBytes) return this.#end();
     this.#state = "watching";
-    this.#taken = taken(this.#res);
+    this.#taken = bytesTaken(this.#res);
     this.startTicking(this.#sendTimeout / 4);
   }
 
@@ -51,9 +53,11 @@ export class StallWatch extends Ticker {
   }
 
   tick(): void {
-    const now = taken(this.#res);
-    // A pipelined response that is not yet first has no socket, so the client cannot take anything.
-    const moved = now !== this.#taken || this.#res.socket === null;
+    const now = bytesTaken(this.#res);
+    // Without bytes in the socket, the client cannot take any: a middleware such as `compression` still works on them.
+    // After the end, this counts all the same, because `end` may wait for a session store that never answers.
+    const isHeldBack = bytesWaiting(this.#res) === 0 && !this.#watched.hasEnded;
+    const moved = now !== this.#taken || isHeldBack;
     this.#taken = now;
     this.#quarters = moved ? 0 : this.#quarters + 1;
     if (this.#watched.isDrained) this.#end();
@@ -61,18 +65,23 @@ export class StallWatch extends Ticker {
   }
 }
 
+/** A number that changes whenever the system takes bytes from the response's socket. */
+function bytesTaken(res: ServerResponse): number {
+  return (res.socket?.bytesWritten ?? 0) - bytesWaiting(res);
+}
+
 /**
- * A number that changes whenever the system takes bytes from the response's socket.
+ * How many bytes wait in the response's socket. A response that has no socket yet, because it is pipelined, has none.
  *
  * Only the handle knows how much of one long write is left; Node's own socket timeout reads the same field. Without a
  * handle, progress shows only at the end of each write.
  */
-function taken(res: ServerResponse): number {
+function bytesWaiting(res: ServerResponse): number {
   const socket: (Socket & { _handle?: Handle | null }) | null = res.socket;
   if (socket === null) return 0;
   // Over TLS, read the TCP handle: the TLS handle counts a whole write as waiting until all of it has gone.
   const handle = socket._handle?._parent ?? socket._handle;
-  return socket.bytesWritten - res.writableLength - (handle?.writeQueueSize ?? 0);
+  return res.writableLength + (handle?.writeQueueSize ?? 0);
 }
 
 interface Handle {

@@ -172,6 +172,10 @@ export class FrameWriter extends ChunkWriter implements Watched {
     return this.#state === "writable" && super.isDrained;
   }
 
+  get hasEnded(): boolean {
+    return this.#state === "ended";
+  }
+
   onDrained(): void {
     this.#watch = undefined;
   }

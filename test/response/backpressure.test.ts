@@ -227,6 +227,53 @@ describe("with fake timers", () => {
     await s.hasEnded("disconnected");
   });
 
+  it("does not cut a client that could take nothing, because a middleware still works on what it was given", async () => {
+    let release!: () => void;
+    const source = async function* () {
+      yield "one";
+      await turn();
+      yield "two";
+    };
+    const s = await stage(source, { sendTimeout: 1_000, pingInterval: false }, [
+      (_req, res, next) => {
+        const write = res.write.bind(res) as (chunk: unknown) => boolean;
+        res.write = (chunk: unknown) => {
+          release = () => {
+            res.write = write;
+            write(chunk);
+            res.emit("drain");
+          };
+          return false;
+        };
+        next();
+      },
+    ]);
+    const client = new RawClient(s.port).request("GET", "/");
+    await until(() => release !== undefined);
+    vi.advanceTimersByTime(10_000);
+    expect(s.over).toBe(0);
+    release();
+    await client.until("data: two\n\n");
+    await s.hasEnded("completed", { returns: 0 });
+  });
+
+  it("does not wait for ever for a middleware that holds back the end, such as a session whose store never answers", async () => {
+    const s = await stage(() => ["hello"], { sendTimeout: 1_000 }, [
+      (_req, res, next) => {
+        const end = res.end.bind(res);
+        res.end = () => {
+          res.end = end;
+          return res;
+        };
+        next();
+      },
+    ]);
+    await new RawClient(s.port).request("GET", "/").until("hello");
+    await turn();
+    vi.advanceTimersByTime(2_000);
+    await s.hasEnded("timeout", { returns: 0 });
+  });
+
   it("does not cut a pipelined stream that waits for its turn", async () => {
     const first = new Gate();
     let n = 0;

@@ -68,6 +68,12 @@ export const names: unknown[] = [encodeEvent, EventStreamError, redisBroker, pos
 `,
 };
 
+/** How a user's compiler may look for modules. All declarations are checked: `skipLibCheck` is off. */
+const resolutions = [
+  ["nodenext", "nodenext"],
+  ["preserve", "bundler"],
+] as const;
+
 function check(what: string, got: string, wanted: string): void {
   if (got !== wanted) throw new Error(`${what}: wanted ${JSON.stringify(wanted)}, got ${JSON.stringify(got)}`);
   console.log(`  ${what}: as wanted`);
@@ -147,23 +153,10 @@ try {
         join(cwd, "package.json"),
         JSON.stringify({ ...(JSON.parse(run("cat", ["package.json"], cwd)) as object), type }),
       );
-      run(
-        "npx",
-        [
-          "tsc",
-          "--noEmit",
-          "--strict",
-          "--exactOptionalPropertyTypes",
-          "--module",
-          "nodenext",
-          "--target",
-          "es2022",
-          "--types",
-          "node",
-          "typed.ts",
-        ],
-        cwd,
-      );
+      for (const [module, resolution] of resolutions) {
+        const options = ["--module", module, "--moduleResolution", resolution, "--target", "es2022", "--types", "node"];
+        run("npx", ["tsc", "--noEmit", "--strict", "--exactOptionalPropertyTypes", ...options, "typed.ts"], cwd);
+      }
       console.log(`  types, as ${type}: compiled`);
     }
   }

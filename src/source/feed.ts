@@ -22,8 +22,7 @@ export const done: IteratorReturnResult<undefined> = { done: true, value: undefi
  * subscriptions, and the promises would cost more than the event.
  */
 export abstract class Feed<T> implements AsyncIterableIterator<T, undefined>, Waiter {
-  /** Whether `readSource` has given it to a reader. */
-  isConsumed = false;
+  #isClaimed = false;
   /** The calls of `next` that wait for an item, in order. `#server` answers them when the feed is woken. */
   #calls: Call<T>[] | undefined;
   #server: Waiter | undefined;
@@ -38,6 +37,13 @@ export abstract class Feed<T> implements AsyncIterableIterator<T, undefined>, Wa
 
   /** Ends the feed, even if there is more to read, and wakes its waiter. */
   abstract end(): void;
+
+  /** @returns whether no reader has claimed it before */
+  claim(): boolean {
+    const isFirst = !this.#isClaimed;
+    this.#isClaimed = true;
+    return isFirst;
+  }
 
   /** Called when the signal that the feed listens to aborts. */
   handleEvent(): void {

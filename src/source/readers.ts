@@ -95,16 +95,14 @@ function claim<T extends object>(iterator: T): T {
       `The source's iterator is ${show(iterator)}; [Symbol.asyncIterator]() must return an object with next().`,
     );
   }
-  const isFeed = iterator instanceof Feed;
-  if (isFeed ? iterator.isConsumed : consumed.has(iterator)) {
+  if (iterator instanceof Feed ? !iterator.claim() : consumed.has(iterator)) {
     throw new EventStreamError(
       "ERR_SOURCE_CONSUMED",
       `The source is a one-shot iterator (${show(iterator)}) that another request has read; ` +
         "pass a function that makes a new one for each request: eventSource(() => …).",
     );
   }
-  if (isFeed) iterator.isConsumed = true;
-  else consumed.add(iterator);
+  if (!(iterator instanceof Feed)) consumed.add(iterator);
   return iterator;
 }
 

@@ -3,21 +3,24 @@ import type { ChannelStatus } from "../../src/postgres/channel-status.js";
 import { ChannelCursor } from "../../src/postgres/cursor.js";
 import type { Place } from "../../src/postgres/place.js";
 import { Reader } from "../../src/postgres/reader.js";
-import { Gate } from "../support/stage.js";
+import { Gate, turn } from "../support/stage.js";
+
+// A database that is away is asked again in the next turn.
+vi.mock("../../src/runtime/backoff.js", () => ({ backOff: () => new Promise(setImmediate) }));
 
 const maxAge = 10_000;
 
-/** A reader of a database that answers every question about a channel with this status, once `gate` is open. */
-function open({ status, interval = 600_000, gate }: { status: ChannelStatus; interval?: number; gate?: Gate }): Reader {
-  const results = (tails: unknown[]) => tails.map(() => ({ status, isGone: false, entries: [], error: undefined }));
+/** A reader of a database that answers every question about channels with the status that `answer` resolves with. */
+function open(answer: () => Promise<ChannelStatus>, interval = 600_000): Reader {
+  const results = async (tails: unknown[]) => {
+    const status = await answer();
+    return tails.map(() => ({ status, isGone: false, entries: [], error: undefined }));
+  };
   const store = {
     history: { maxEvents: 10, maxAge },
     timeout: 1000,
-    read: async (tails: unknown[]) => {
-      await gate?.opened;
-      return results(tails);
-    },
-    check: async (tails: unknown[]) => ({ clock: 1, results: results(tails), hasMore: false }),
+    read: results,
+    check: async (tails: unknown[]) => ({ clock: 1, results: await results(tails), hasMore: false }),
     onDrained: () => false,
   };
   const reader = new Reader(store as never, { run: async () => [] } as never, undefined, interval);
@@ -25,30 +28,45 @@ function open({ status, interval = 600_000, gate }: { status: ChannelStatus; int
   return reader;
 }
 
-const ended: ChannelStatus = {
+const status: ChannelStatus = {
   run: "a.1",
   priorRun: undefined,
   since: 0,
-  last: 1,
-  isEnded: true,
-  production: "over",
-  born: 0,
+  last: 0,
+  isEnded: false,
+  production: "none",
+  born: 25_000,
 };
 
 it("answers what it is asked just when it comes to rest", async () => {
-  const reader = open({ status: ended, interval: 100 });
+  const reader = open(async () => ({ ...status, last: 1, isEnded: true }), 100);
   const tail = reader.join("c", { place: { run: "a.1", n: 1 }, status: undefined });
-  // The channel has ended, so the tail has been taken out, and nothing else is read.
+  // The channel has ended, so its tail is in use no more, and nothing else is read.
   await vi.waitFor(() => expect(reader.find("c")).toBeUndefined());
-  // The next check is due while the process stands still.
+  // The next check falls due while the process stands still.
   const until = performance.now() + 120;
   while (performance.now() < until);
   await reader.refresh(tail);
 });
 
+it("stops asking a database that is away when nobody needs it any more", async () => {
+  let asked = 0;
+  const reader = open(async () => {
+    asked++;
+    throw new Error("away");
+  });
+  const tail = reader.join("c", { place: { asOf: 1_000 }, status: undefined });
+  await vi.waitFor(() => expect(asked).toBeGreaterThan(5));
+  reader.leave(tail);
+  for (let turns = 0; turns < 5; turns++) await turn();
+  const before = asked;
+  for (let turns = 0; turns < 50; turns++) await turn();
+  expect(asked).toBe(before);
+});
+
 it("reports no gap to a subscription that began just before its channel, beside one that has waited for long", async () => {
   const gate = new Gate();
-  const reader = open({ status: { ...ended, last: 0, isEnded: false, production: "none", born: 25_000 }, gate });
+  const reader = open(() => gate.opened.then(() => status));
   const cursor = (place: Place) => new ChannelCursor(reader, "c", place, { place, status: undefined }, false);
   const [early, late] = [cursor({ asOf: 1_000 }), cursor({ asOf: 20_000 })];
   expect([early.peek(), late.peek()]).toEqual([undefined, undefined]);

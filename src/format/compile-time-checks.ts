@@ -9,7 +9,7 @@ import type { EventStreamItem, ServerSentEvent } from "./event.js";
 type Plain = Exclude<EventStreamItem, ServerSentEvent>;
 
 /** The keys that are not fields of an event. Methods do not count, because those of a class are not enumerable. */
-type Stranger<E> = {
+type UnknownField<E> = {
   [Key in keyof E]-?: Key extends keyof ServerSentEvent
     ? never
     : E[Key] extends (...parameters: never) => unknown
@@ -17,13 +17,13 @@ type Stranger<E> = {
       : Key;
 }[keyof E];
 
-type EventOnly<E, Remedy extends string> = [Stranger<E>] extends [never]
+type EventOnly<E, Remedy extends string> = [UnknownField<E>] extends [never]
   ? E extends { readonly event: string }
     ? "data" extends keyof E
       ? ServerSentEvent
       : ServerSentEvent & { readonly data: "No browser dispatches an event without data: write data" }
     : ServerSentEvent
-  : ServerSentEvent & { readonly [Key in Stranger<E>]: `Not a field of an event: ${Remedy}` };
+  : ServerSentEvent & { readonly [Key in UnknownField<E>]: `Not a field of an event: ${Remedy}` };
 
 type StreamRemedy = "put your payload in data, or pass toEvent";
 

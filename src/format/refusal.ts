@@ -16,7 +16,7 @@ export function invalidItem(item: unknown, remedy = "write { data: … }, or fil
 
 export function unknownField(item: object, key: string): EventStreamError {
   return (
-    foreignObject(item) ??
+    commonMistake(item) ??
     new EventStreamError(
       "ERR_UNKNOWN_FIELD",
       `${show(key)} is not a field of an event (data, event, id, retry, comment); put your payload in data: { data: ${show(item)} }.`,
@@ -39,7 +39,7 @@ export function nothingToSend(item: object, event: unknown): EventStreamError {
   const problem = hasProperty(item, "data")
     ? `The data of ${show(item)} is undefined, so there is nothing to send; send null or "", or leave the event out.`
     : `${show(item)} has none of the fields data, event, id, retry, comment; put your payload in data: { data: … }.`;
-  return foreignObject(item) ?? new EventStreamError("ERR_EMPTY_EVENT", problem);
+  return commonMistake(item) ?? new EventStreamError("ERR_EMPTY_EVENT", problem);
 }
 
 export function failedSerialize(data: unknown, cause: unknown): EventStreamError {
@@ -59,7 +59,7 @@ export function invalidText(data: unknown, text: unknown): EventStreamError {
 }
 
 /** For objects that are often yielded by mistake; `undefined` for any other. */
-function foreignObject(item: object): EventStreamError | undefined {
+function commonMistake(item: object): EventStreamError | undefined {
   const remedy =
     item instanceof Uint8Array
       ? "decode the bytes into a string first"

@@ -2,7 +2,7 @@ import { type History, historyOption } from "../broker/checks.js";
 import type { HistoryOptions } from "../broker/broker.js";
 import { invalidOption, option, type Option, property, readOptions } from "../checks.js";
 import type { Database } from "./database.js";
-import { type PGliteDatabase, PGliteStore } from "./pglite.js";
+import { type PGliteDatabase, EmbeddedDatabase } from "./pglite.js";
 import { PoolDatabase, type PostgresPool } from "./pool.js";
 import { checkSchema, defaultSchema } from "./schema.js";
 
@@ -93,7 +93,7 @@ function databaseOf(pool: unknown, connectionString: string | undefined): Databa
   if (typeof connect === "function" && typeof options === "object" && typeof Client === "function")
     return new PoolDatabase(pool as PostgresPool, connectionString);
   if (typeof transaction === "function" && typeof listen === "function" && connectionString === undefined)
-    return new PGliteStore(pool as PGliteDatabase);
+    return new EmbeddedDatabase(pool as PGliteDatabase);
   throw invalidOption(
     "pool",
     pool,

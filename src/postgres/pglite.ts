@@ -23,7 +23,7 @@ export async function ask(tx: PGliteTransaction, text: string): Promise<(readonl
 }
 
 /** A PGlite has one connection: while the application has a transaction open, the broker waits for its end. */
-export class PGliteStore implements Database {
+export class EmbeddedDatabase implements Database {
   readonly #database: PGliteDatabase;
   readonly #clock = new ServerClock();
 

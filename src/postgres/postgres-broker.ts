@@ -83,10 +83,10 @@ export interface PostgresBroker<E extends ServerSentEvent = ServerSentEvent> ext
 export function postgresBroker<E extends ServerSentEvent = ServerSentEvent>(
   options: PostgresBrokerOptions,
 ): PostgresBroker<E> {
-  return new SchemaBroker<E>(checkPostgresOptions(options));
+  return new DatabaseBroker<E>(checkPostgresOptions(options));
 }
 
-class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, SubscriptionHost<Entry, ChannelCursor> {
+class DatabaseBroker<E extends ServerSentEvent> implements PostgresBroker<E>, SubscriptionHost<Entry, ChannelCursor> {
   readonly #store: Store;
   readonly #publisher: Publisher;
   readonly #reader: Reader;
@@ -127,7 +127,7 @@ class SchemaBroker<E extends ServerSentEvent> implements PostgresBroker<E>, Subs
       if (refusal !== null) throw channelEnded(channel);
       return;
     }
-    const id = await this.#publisher.append(channel, parts);
+    const id = await this.#publisher.publish(channel, parts);
     this.#reader.onPublished(channel);
     return id;
   }

@@ -32,7 +32,7 @@ export class Publisher {
   }
 
   /** @returns the event's id */
-  async append(channel: string, parts: EventParts): Promise<string> {
+  async publish(channel: string, parts: EventParts): Promise<string> {
     const id = await this.#publications.ask({ name: storedName(channel), payload: JSON.stringify(parts) });
     if (id === null) throw channelEnded(channel);
     return id;

@@ -9,19 +9,19 @@ export type TransactionClient = pool.PostgresClient | pglite.PGliteTransaction;
 
 /** @throws {EventStreamError} `ERR_INVALID_OPTION` */
 export function checkTransactionClient(options: unknown): TransactionClient {
-  const { client, ...unknown } = (typeof options === "object" && options !== null ? options : {}) as {
+  const { client, ...others } = (typeof options === "object" && options !== null ? options : {}) as {
     client?: Partial<pool.PostgresClient & pglite.PGliteTransaction>;
   };
-  const [stranger] = Object.keys(unknown);
+  const [unknownOption] = Object.keys(others);
   const isClient =
     typeof client === "object" &&
     client !== null &&
     // A pool has no escapeLiteral, and a PGlite no rollback.
     ((typeof client.query === "function" && typeof client.escapeLiteral === "function") ||
       (typeof client.exec === "function" && typeof client.rollback === "function"));
-  if (isClient && stranger === undefined) return client as TransactionClient;
-  const field = stranger ?? "client";
-  const value = stranger === undefined ? client : (unknown as Record<string, unknown>)[stranger];
+  if (isClient && unknownOption === undefined) return client as TransactionClient;
+  const field = unknownOption ?? "client";
+  const value = unknownOption === undefined ? client : (others as Record<string, unknown>)[unknownOption];
   throw new EventStreamError(
     "ERR_INVALID_OPTION",
     `The option ${field} is ${show(value)}; give { client }, the pg client on which your transaction is open ` +

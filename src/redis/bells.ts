@@ -15,6 +15,7 @@ export class Bells {
   readonly #timeout: number;
   readonly #events: BellEvents;
   readonly #bells = new Map<string, Bell>();
+  #isClosed = false;
 
   constructor(redis: Redis, isSharded: boolean, timeout: number, events: BellEvents) {
     this.#redis = redis;
@@ -32,6 +33,7 @@ export class Bells {
    * moves too.
    */
   add(key: string): void {
+    if (this.#isClosed) return;
     const slot = this.#isSpread ? slotOf(key) : undefined;
     const address = slot === undefined ? "" : (this.#redis.masterOf(slot)?.address ?? "");
     let bell = this.#bells.get(address);
@@ -56,6 +58,7 @@ export class Bells {
   }
 
   close(): void {
+    this.#isClosed = true;
     for (const bell of this.#bells.values()) bell.close();
   }
 }

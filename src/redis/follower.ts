@@ -97,6 +97,7 @@ export class Follower implements Tails, TailOwner {
    */
   async probe(key: string): Promise<void> {
     this.#database = await this.#redis.database();
+    if (this.#closing.signal.aborted) throw closed();
     await new Promise<void>((resolve, reject) => {
       const probes = this.#probes.get(key);
       if (probes === undefined) this.#probes.set(key, [{ resolve, reject }]);
@@ -221,6 +222,10 @@ export class Follower implements Tails, TailOwner {
     this.#bells.close();
     this.#leaseWatch.close();
     for (const tail of this.#tails.values()) tail.wake();
-    for (const key of [...this.#probes.keys()]) this.#settle(key, unavailable("The broker has been closed."));
+    for (const key of [...this.#probes.keys()]) this.#settle(key, closed());
   }
+}
+
+function closed(): EventStreamError {
+  return unavailable("The broker has been closed.");
 }

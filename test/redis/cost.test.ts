@@ -1,4 +1,5 @@
 import { redisBroker } from "express-event-source/redis";
+import { createClientPool } from "redis";
 import { setTimeout as sleep } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -136,6 +137,21 @@ describeWithRedis("what redisBroker costs", (redis) => {
     await expect.poll(() => client.pubSubNumSub(key)).toEqual({ [key]: 0 });
     await broker.publish("a", { data: 1 });
     expect((await calls("xrange")) - before).toBeLessThanOrEqual(1);
+  });
+
+  it("is no connection after close(), for a subscription that was beginning while the pool's client was busy", async () => {
+    const pool = createClientPool({ url: redis.url }, { minimum: 1, maximum: 1 });
+    await pool.connect();
+    onTestFinished(() => pool.destroy());
+    const broker = redisBroker({ client: pool });
+    const before = await connections();
+    let finish = (): void => {};
+    const work = pool.execute(() => new Promise<void>((resolve) => (finish = resolve)));
+    const subscribing = expect(broker.subscribe("a")).rejects.toMatchObject({ code: "ERR_BROKER_CLOSED" });
+    await broker.close();
+    finish();
+    await Promise.all([work, subscribing]);
+    expect(await connections()).toBe(before);
   });
 
   it.each(["\u{1f600}", "__proto__"])("is no turning in circles over a name such as %j", async (name) => {

@@ -2,19 +2,23 @@ import { adding, clock, leasing, newestOfOurs, type Script, script } from "./scr
 
 /**
  * After a lost connection, a client may repeat a call that Redis has already carried out, as ioredis does. This finds
- * the entries that the first call stored: they are among those that are newer than `since`. The search stops after
- * 1,000 entries, so that a busy channel does not hold up Redis.
+ * the entries that the first call stored: they are among those that are newer than `since`. The search stops if none of
+ * the newest 1,000 is one of them, so that a busy channel does not hold up Redis.
  *
  * It relies on `since`, so nothing is stored while the clock is so far behind that a new entry would be older.
  */
 const findRepeated = `
 local since, stored, oldest, newest = ARGV[9], {}, nil, '+'
-local function timeOf(id) return tonumber(string.match(id, '^%d+')) end
+local function isOlder(a, b)
+  local aTime, aCount = string.match(a, '(%d+)-(%d+)')
+  local bTime, bCount = string.match(b, '(%d+)-(%d+)')
+  return tonumber(aTime) < tonumber(bTime) or aTime == bTime and tonumber(aCount) < tonumber(bCount)
+end
 local isNewest = last and last[1] == since
-local isOlder = not isNewest and (not last or timeOf(last[1]) < timeOf(since))
-local isSearching = not isNewest and not isOlder
-for _ = 1, 10 do
-  if not isSearching then break end
+local isBehind = not isNewest and (not last or isOlder(last[1], since))
+local isSearching, pages = not isNewest and not isBehind, 0
+while isSearching and (oldest or pages < 10) do
+  pages = pages + 1
   local entries = redis.call('XREVRANGE', key, newest, '(' .. since, 'COUNT', 100)
   for _, entry in ipairs(entries) do
     local by = entry[2][#entry[2]]
@@ -26,7 +30,7 @@ for _ = 1, 10 do
   if #entries < 100 then break end
   newest = '(' .. entries[#entries][1]
 end
-if isOlder and now < timeOf(since) then return { nonce, clock, 'behind' } end
+if isBehind and not isOlder(since, clock .. '-0') then return { nonce, clock, 'behind' } end
 `;
 
 /**
@@ -55,7 +59,9 @@ while at <= #ARGV do
   if stored[index] then
     result = stored[index]
   elseif oldest and index < oldest then
-    result = 'the client sent the call twice; the event was stored, and has left the channel since'
+    -- Nothing is stored after an end mark, so this one was refused.
+    result = isEnd and 'PRODUCED'
+      or 'the client sent the call twice; the event was stored, and has left the channel since'
   elseif last and last[2][3] == 'end' then
     result = isEnd and last[1] or 'ENDED'
   elseif isEnd and record and record.state == 'live' then

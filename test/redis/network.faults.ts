@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { lookup, type LookupAllOptions } from "node:dns";
 import type { LookupFunction } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -172,6 +173,53 @@ describeWithRedis("with a network that fails", (redis) => {
       { status: "fulfilled" },
     ]);
     await (await read(publisher, "a", { from: "start" })).expectRest("first", "second");
+  });
+
+  it("tells of an end that is sent again after a lost reply that the channel has a producer", async () => {
+    const { broker, publisher } = await open("ioredis 6", 5000);
+    await publisher.produce("a", async function* ({ signal }) {
+      yield { data: "first" };
+      await once(signal, "abort");
+    });
+    const [first, end, last] = [broker.publish("a", { data: 1 }), broker.end("a"), broker.publish("a", { data: 2 })];
+    await first;
+    await network.deafen();
+    network.cut();
+    network.mend();
+    const results = await Promise.allSettled([end, last]);
+    expect(results).toMatchObject([{ reason: { code: "ERR_CHANNEL_PRODUCED" } }, { status: "fulfilled" }]);
+  });
+
+  it("finds all that is sent again after a lost reply, where others have published nearly as much as is searched", async () => {
+    const { broker, publisher } = await open("ioredis 6", 5000);
+    const publishing = Array.from({ length: 201 }, (_, data) => broker.publish("a", { data }));
+    await publishing[0];
+    await network.deafen();
+    for (let n = 0; n < 4; n++)
+      await Promise.all(Array.from({ length: 230 }, () => publisher.publish("a", { data: "another's" })));
+    network.cut();
+    network.mend();
+    await Promise.all(publishing);
+    expect(new Set(await Promise.all(publishing)).size).toBe(201);
+    await publisher.end("a");
+    expect(await (await read(publisher, "a", { from: "start" })).rest()).toHaveLength(201 + 4 * 230);
+  });
+
+  it("stores an event once where the client sends it again after a lost reply, and a failover has lost the events before it", async () => {
+    const { broker, publisher, prefix } = await open("ioredis 6", 5000);
+    const key = `${prefix}a`;
+    // The clock has stepped back, so that all events are of the same millisecond.
+    await direct.xAdd(key, `${Date.now() + 60_000}-1`, { after: "0-0", text: "ahead" });
+    const kept = await broker.publish("a", { data: "kept" });
+    await direct.xDel(key, await broker.publish("a", { data: "lost" }));
+    await direct.xSetId(key, kept);
+    const publishing = broker.publish("a", { data: "once" });
+    await network.deafen();
+    network.cut();
+    network.mend();
+    await publishing;
+    await publisher.end("a");
+    await (await read(publisher, "a", { from: "start" })).expectRest("ahead", "kept", "once");
   });
 
   it("tells that what is sent again after a lost reply may have been stored, where the channel has dropped it since", async () => {

@@ -31,7 +31,8 @@ end
  * Replies nonce, time, 'located', then a row for each stream, or for only the first of them if their entries are large:
  * the IDs of its two newest entries; 'end' if the newest is the end mark; the ID and the predecessor of the first entry
  * after the position; the ID and the predecessor of the first entry that has not aged out; 'produced' if the stream has
- * had a producer. A value that does not exist is ''. If Redis refuses to read a stream, its row is only the error.
+ * had a producer; for how many milliseconds the producer's lease still lasts. A value that does not exist is ''. If Redis
+ * refuses to read a stream, its row is only the error.
  */
 export const locate: Script = script(`
 ${clock}${onMaster}${findRecord}${reading}
@@ -45,12 +46,13 @@ for i, key in ipairs(KEYS) do
     local last, second = count(newest[1]), count(newest[2])
     local following = count(redis.call('XRANGE', key, '(' .. position, '+', 'COUNT', 1)[1])
     local oldest = count(redis.call('XRANGE', key, cutoff(ARGV[2]), '+', 'COUNT', 1)[1])
+    local record = recordOf(key, last)
     reply[i + 3] = {
       last and last[1] or '', second and second[1] or '',
       last and last[2][3] == 'end' and 'end' or '',
       following and following[1] or '', following and following[2][2] or '',
       oldest and oldest[1] or '', oldest and oldest[2][2] or '',
-      recordOf(key) and 'produced' or '',
+      record and 'produced' or '', restOf(record),
     }
   end
 end
@@ -72,9 +74,7 @@ ${clock}${onMaster}${findRecord}
 local key, maxBytes, maxCount = KEYS[1], tonumber(ARGV[4]), tonumber(ARGV[5])
 local newest = redis.pcall('XREVRANGE', key, '+', '-', 'COUNT', 1)
 if newest.err then return { nonce, clock, 'error', newest.err } end
-local record = recordOf(key)
-local lease = record and record.state == 'live' and string.format('%.0f', record.ends - now) or ''
-local reply = { nonce, clock, 'page', newest[1] and newest[1][1] or '0-0', lease, '' }
+local reply = { nonce, clock, 'page', newest[1] and newest[1][1] or '0-0', restOf(recordOf(key)), '' }
 local from, oldest = '(' .. ARGV[2], cutoff(ARGV[3])
 if tonumber(oldest) > tonumber(string.match(ARGV[2], '^%d+')) then from = oldest end
 local bytes, count, size = 0, 0, 4

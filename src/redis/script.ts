@@ -80,6 +80,7 @@ local function add(fields, extra, by)
   if type(heard) == 'table' then isTold = heard.err end
   return id
 end
+local function isId(added) return string.find(added, '^%d+-%d+$') end
 local function slice(first, count)
   local fields = {}
   for i = first, first + count - 1 do fields[#fields + 1] = ARGV[i] end
@@ -106,9 +107,16 @@ local function recordOf(key, isThere)
     end
   end
 end
+-- For how many milliseconds the lease of a live producer still lasts (or '').
+local function restOf(record)
+  return record and record.state == 'live' and string.format('%.0f', record.ends - now) or ''
+end
 `;
 
-/** A producer whose lease has run out is lost. The next call of any script that writes records that first. */
+/**
+ * A producer whose lease has run out is lost. The next call of any script that writes records that first. `lose()`
+ * returns an ID, or Redis' error if (say) its memory is full: then the record stays, so that a later call tries again.
+ */
 export const leasing: string = `
 ${findRecord}
 local record = recordOf(key, last)
@@ -128,9 +136,13 @@ local function age()
   if record and record.state == 'live' then rest = rest + math.max(0, record.ends - now) + 10000 end
   redis.call('PEXPIRE', key, string.format('%.0f', rest))
 end
+local function lose()
+  local added = add({ 'event', 'lost', 'text', '' })
+  return isId(added) and add({ 'end', '' }, 1) or added
+end
 if record and record.state == 'live' and now >= record.ends then
-  add({ 'event', 'lost', 'text', '' })
-  add({ 'end', '' }, 1)
+  local lost = lose()
+  if not isId(lost) then return { nonce, clock, 'error', lost } end
   save('lost')
   age()
 end

@@ -92,14 +92,13 @@ ${clock}${newestOfOurs}${adding}${leasing}
 local verb, token, number, fields = ARGV[8], ARGV[9], tonumber(ARGV[10]), slice(11, #ARGV - 10)
 local function reply(verdict)
   if isTold ~= true then return { nonce, clock, 'denied', isTold } end
-  local rest = record and record.state == 'live' and string.format('%.0f', record.ends - now) or ''
-  return { nonce, clock, 'produced', verdict, rest }
+  return { nonce, clock, 'produced', verdict, restOf(record) }
 end
 if verb == 'expire' then
   -- Redis has lost the record, with or without the events: nobody else may be left to end the channel.
   if not record and not (last and last[2][3] == 'end') then
-    add({ 'event', 'lost', 'text', '' })
-    add({ 'end', '' }, 1)
+    local lost = lose()
+    if not isId(lost) then return { nonce, clock, 'error', lost } end
     age()
   end
   return reply('')
@@ -109,7 +108,7 @@ if verb == 'stop' then
   if last and last[2][#last[2]] == nonce then return reply('stopped') end
   if not record or record.state ~= 'live' then return reply('none') end
   local added = add({ 'end', '' }, 1, nonce)
-  if not string.find(added, '^%d+-%d+$') then return { nonce, clock, 'error', added } end
+  if not isId(added) then return { nonce, clock, 'error', added } end
   save('stopped')
   age()
   return reply('stopped')
@@ -132,13 +131,13 @@ if verb == 'renew' then
   save('live')
 elseif verb == 'append' and number > record.number then
   local added = add(fields)
-  if not string.find(added, '^%d+-%d+$') then return { nonce, clock, 'error', added } end
+  if not isId(added) then return { nonce, clock, 'error', added } end
   record.number = number
   save('live')
 elseif verb == 'end' then
   if #fields > 0 then add(fields) end
   local added = add({ 'end', '' }, 1)
-  if not string.find(added, '^%d+-%d+$') then return { nonce, clock, 'error', added } end
+  if not isId(added) then return { nonce, clock, 'error', added } end
   save('ended')
 end
 age()

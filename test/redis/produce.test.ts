@@ -1,9 +1,11 @@
+import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { redisBroker } from "express-event-source/redis";
 import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
 import { produceContract } from "../broker/contract-produce.js";
+import { read } from "../broker/contract.js";
 import { clients, type TestClient } from "./clients.js";
-import type { Client } from "./connected.js";
+import { type Client, connect, connected } from "./connected.js";
 import { describeWithRedis } from "./redis-server.js";
 import { TcpProxy } from "./tcp-proxy.js";
 
@@ -55,5 +57,31 @@ describeWithRedis("a client that the application has closed", (redis) => {
     await expect(broker.produce("b", () => [], { lease: 600_000 })).rejects.toMatchObject({
       code: "ERR_BROKER_UNAVAILABLE",
     });
+  });
+});
+
+describeWithRedis("Redis whose memory is full", (redis) => {
+  const open = connected(redis);
+
+  it("tells that a producer is lost as soon as it has room for that", async () => {
+    const dying = await connect(redis.url);
+    const { broker, prefix, client } = open();
+    await open({ client: dying, prefix }).broker.produce(
+      "a",
+      async function* ({ signal }) {
+        yield { data: "first" };
+        await once(signal, "abort");
+      },
+      { lease: 1_000 },
+    );
+    const reader = await read(broker, "a", { from: "start" });
+    await reader.expectNext("first");
+    dying.destroy();
+    await client.configSet("maxmemory", "1");
+    await expect
+      .poll(() => client.info("commandstats"), { timeout: 10_000 })
+      .toMatch(/cmdstat_xadd:.*rejected_calls=[1-9]/);
+    await client.configSet("maxmemory", "0");
+    expect((await reader.rest()).map(({ event }) => event)).toEqual(["lost"]);
   });
 });

@@ -14,6 +14,8 @@ export interface CursorStart {
   readonly last: Position;
   /** `performance.now()` just before `last` was read. */
   readonly at: number;
+  /** For how many milliseconds the lease of the channel's producer lasted then, if it had one. */
+  readonly lease?: number | undefined;
 }
 
 /** Where cursors get their tails. */

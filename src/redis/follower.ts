@@ -68,12 +68,15 @@ export class Follower implements Tails, TailOwner {
     return this.#tails.get(key);
   }
 
-  acquire({ key, last }: CursorStart): Tail {
+  acquire(start: CursorStart): Tail {
+    const { key, last, lease } = start;
     let tail = this.#tails.get(key);
     if (tail === undefined) {
       tail = new Tail(this.#store, key, last);
       this.#tails.set(key, tail);
       this.#bells.add(key);
+      // Redis may have forgotten the producer by the time of the first check.
+      if (lease !== undefined && !this.isStale(start)) this.onLease(tail, lease);
     }
     return tail;
   }

@@ -26,6 +26,8 @@ export interface ChannelView {
   readonly hasMore: boolean;
   /** Whether the channel has had a producer and no longer holds its beginning. */
   readonly isCut: boolean;
+  /** For how many milliseconds the lease of the channel's producer still lasts, if it has one. */
+  readonly lease: number | undefined;
 }
 
 /** A question that is waiting for its answer. */
@@ -115,7 +117,8 @@ export class Locator {
 
   #view(row: readonly string[], position: Position, now: number): ChannelView {
     const { maxAge } = this.#history;
-    const [last, second, ended, following, after, oldest, beforeOldest, produced] = row as [
+    const [last, second, ended, following, after, oldest, beforeOldest, produced, lease] = row as [
+      string,
       string,
       string,
       string,
@@ -145,6 +148,14 @@ export class Locator {
           ? { id: beforeOldest, confirmed: timeOf(beforeOldest) }
           : { id: origin, confirmed: timeOf(oldest) - 1 };
     const isTrimmed = oldest === "" ? last !== "" : beforeOldest !== origin;
-    return { last: end, start, isKnown, hasEnded: ended !== "", hasMore, isCut: produced !== "" && isTrimmed };
+    return {
+      last: end,
+      start,
+      isKnown,
+      hasEnded: ended !== "",
+      hasMore,
+      isCut: produced !== "" && isTrimmed,
+      lease: lease === "" ? undefined : Number(lease),
+    };
   }
 }

@@ -179,13 +179,13 @@ class RedisBroker<E extends ServerSentEvent> implements Broker<E>, SubscriptionH
     if (position !== undefined && position.id !== origin && this.#follower.find(key)?.has(position.id) === true)
       return { start: { key, position, isOver: false, last: position, at }, isKnown: true };
     const view = await this.#locator.locate(key, position ?? { id: origin, confirmed: 0 });
-    const { last, hasEnded, hasMore, isCut } = view;
+    const { last, hasEnded, hasMore, isCut, lease } = view;
     if (lastEventId === undefined && from === "now")
-      return { start: { key, position: last, isOver: hasEnded, last, at }, isKnown: true };
+      return { start: { key, position: last, isOver: hasEnded, last, at, lease }, isKnown: true };
     const isKnown = lastEventId === undefined ? !isCut : position !== undefined && view.isKnown;
     // A fixed position rather than "the start", so that entries that leave the log from now on are reported as a gap.
     const begin = lastEventId !== undefined && isKnown ? (position as Position) : view.start;
-    return { start: { key, position: begin, isOver: hasEnded && !hasMore, last, at }, isKnown };
+    return { start: { key, position: begin, isOver: hasEnded && !hasMore, last, at, lease }, isKnown };
   }
 
   compare(a: EventEntry, b: EventEntry): number {

@@ -67,9 +67,7 @@ export class ChannelCursor implements Cursor<Entry> {
   }
 
   get place(): Place {
-    // While the channel does not exist, the tail holds the time of the last check.
-    const known = this.#tail?.place;
-    return "asOf" in this.#place && known !== undefined && "asOf" in known ? known : this.#place;
+    return this.#place;
   }
 
   peek(): Entry | "gap" | "loading" | "end" | undefined {
@@ -85,7 +83,7 @@ export class ChannelCursor implements Cursor<Entry> {
       if (lostAfter < ("run" in this.#place ? this.#place.n : Infinity)) return this.#skipLost(tail, lostAfter);
     }
     if ("asOf" in this.#place) {
-      if ("asOf" in tail.place) return this.#stayAbsent(tail.place.asOf - this.#place.asOf);
+      if ("asOf" in tail.place) return this.#stayAbsent(tail, tail.place.asOf - this.#place.asOf);
     } else if ("run" in tail.place && this.#place.run === tail.place.run) return this.#next(tail, this.#place);
     return this.#changeRun(tail);
   }
@@ -115,12 +113,12 @@ export class ChannelCursor implements Cursor<Entry> {
   }
 
   /**
-   * The channel still does not exist. If no check was made for `maxAge`, a channel may have been made and forgotten in
-   * that time.
+   * The channel still does not exist. If this place is older than the tail's by `maxAge`, a channel may have been made
+   * and forgotten in between. From then on they have the place in common, which the checks keep up to date.
    */
-  #stayAbsent(age: number): "gap" | undefined {
-    if (age >= this.#tails.maxAge) return this.#skipLost(this.#tail as Tail, -1);
-    this.#place = (this.#tail as Tail).place;
+  #stayAbsent(tail: Tail, age: number): "gap" | undefined {
+    if (age >= this.#tails.maxAge) return this.#skipLost(tail, -1);
+    this.#place = tail.place;
     return undefined;
   }
 

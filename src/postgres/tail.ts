@@ -11,8 +11,11 @@ import type { ReadResult } from "./read-statement.js";
  */
 export class Tail {
   readonly channel: string;
-  /** The place of its last entry. The next read begins after it. */
-  place: Place;
+  /**
+   * The place of its last entry. The next read begins after it. While the channel does not exist, cursors share this
+   * object, so that they know of the last check although it does not wake them.
+   */
+  place: { readonly run: string; readonly n: number } | { asOf: number };
   /** What the channel's row said at the last read; `undefined` while the channel does not exist. */
   status: ChannelStatus | undefined;
   isEnded = false;
@@ -38,7 +41,7 @@ export class Tail {
     { maxEvents, maxAge }: { maxEvents: number; maxAge: number },
   ) {
     this.channel = channel;
-    this.place = place;
+    this.place = { ...place };
     this.status = status;
     this.#maxEvents = maxEvents;
     this.#maxAge = maxAge;
@@ -85,12 +88,15 @@ export class Tail {
     return error === undefined && this.last < status.last;
   }
 
-  /** Takes in that the channel did not exist at `asOf`, by the server's clock. */
+  /**
+   * Takes in that the channel did not exist at `asOf`, by the server's clock. If nobody has looked for `maxAge`, a
+   * channel may have been made and forgotten in that time.
+   */
   onAbsent(asOf: number): void {
-    if ("run" in this.place) {
+    if ("run" in this.place || asOf - this.place.asOf >= this.#maxAge) {
       this.status = undefined;
       this.#lose(-1, undefined, { asOf });
-    } else if (asOf > this.place.asOf) this.place = { asOf };
+    } else if (asOf > this.place.asOf) this.place.asOf = asOf;
   }
 
   #lose(left: number, within: string | undefined, place: Place): void {

@@ -10,8 +10,11 @@ vi.mock("../../src/runtime/backoff.js", () => ({ backOff: () => new Promise(setI
 
 const maxAge = 10_000;
 
-/** A reader of a database that answers every question about channels with the status that `answer` resolves with. */
-function open(answer: () => Promise<ChannelStatus>, interval = 600_000): Reader {
+/**
+ * A reader of a database that answers every question about channels with the status that `answer` resolves with, or
+ * that they do not exist.
+ */
+function open(answer: () => Promise<ChannelStatus | undefined>, interval = 600_000, clock = () => 1): Reader {
   const results = async (tails: unknown[]) => {
     const status = await answer();
     return tails.map(() => ({ status, isGone: false, entries: [], error: undefined }));
@@ -20,7 +23,7 @@ function open(answer: () => Promise<ChannelStatus>, interval = 600_000): Reader 
     history: { maxEvents: 10, maxAge },
     timeout: 1000,
     read: results,
-    check: async (tails: unknown[]) => ({ clock: 1, results: await results(tails), hasMore: false }),
+    check: async (tails: unknown[]) => ({ clock: clock(), results: await results(tails), hasMore: false }),
     onDrained: () => false,
   };
   const reader = new Reader(store as never, { run: async () => [] } as never, undefined, interval);
@@ -37,6 +40,10 @@ const status: ChannelStatus = {
   production: "none",
   born: 25_000,
 };
+
+function cursorOf(reader: Reader, place: Place): ChannelCursor {
+  return new ChannelCursor(reader, "c", place, { place, status: undefined }, false);
+}
 
 it("answers what it is asked just when it comes to rest", async () => {
   const reader = open(async () => ({ ...status, last: 1, isEnded: true }), 100);
@@ -67,11 +74,27 @@ it("stops asking a database that is away when nobody needs it any more", async (
 it("reports no gap to a subscription that began just before its channel, beside one that has waited for long", async () => {
   const gate = new Gate();
   const reader = open(() => gate.opened.then(() => status));
-  const cursor = (place: Place) => new ChannelCursor(reader, "c", place, { place, status: undefined }, false);
-  const [early, late] = [cursor({ asOf: 1_000 }), cursor({ asOf: 20_000 })];
+  const [early, late] = [cursorOf(reader, { asOf: 1_000 }), cursorOf(reader, { asOf: 20_000 })];
   expect([early.peek(), late.peek()]).toEqual([undefined, undefined]);
   gate.open();
   await vi.waitFor(() => expect(reader.find("c")?.status).toBeDefined());
   expect(late.peek()).toBeUndefined();
   await vi.waitFor(() => expect(early.peek()).toBe("gap"));
+});
+
+it("reports no gap to a subscription that has waited for its channel for long, if the reader has looked for it", async () => {
+  let [clock, found] = [1_000, undefined as ChannelStatus | undefined];
+  const reader = open(
+    async () => found,
+    5,
+    () => clock,
+  );
+  const waiting = cursorOf(reader, { asOf: clock });
+  expect(waiting.peek()).toBeUndefined();
+  for (clock of [8_000, 16_000, 24_000])
+    await vi.waitFor(() => expect(reader.find("c")?.place).toEqual({ asOf: clock }));
+  found = status;
+  await vi.waitFor(() => expect(reader.find("c")?.status).toBeDefined());
+  expect(waiting.peek()).toBeUndefined();
+  expect(waiting.place).toEqual({ run: status.run, n: 0 });
 });

@@ -5,7 +5,7 @@ import { ServerClock } from "./server-clock.js";
 /** What the broker needs of a `Pool` of `pg`. Declared here, so that the types of `pg` are not required. */
 export interface PostgresPool {
   readonly totalCount: number;
-  readonly ended: boolean;
+  readonly ending: boolean;
   readonly options: object;
   connect(callback: (error: Error | undefined, client: PooledClient | undefined) => void): void;
 }
@@ -50,7 +50,7 @@ export class PoolDatabase implements Database {
   }
 
   get isClosed(): boolean {
-    return this.#pool.ended;
+    return this.#pool.ending;
   }
 
   async run(statements: readonly string[], deadline: Deadline): Promise<readonly (readonly Row[])[]> {

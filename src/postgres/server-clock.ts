@@ -78,7 +78,10 @@ function limit(setting: string, last: number, patience: number): string {
   );
 }
 
-/** Whether the transaction was too late, by the server's clock. Then none of it was done. */
+/**
+ * Whether the transaction was too late, by the server's clock. Then none of it was done. The message may be in any
+ * language, so nothing but the setting's name is looked for.
+ */
 function isTooLate(error: unknown): boolean {
-  return sqlState(error) === "22023" && error instanceof Error && /"(?:statement|lock)_timeout"/.test(error.message);
+  return sqlState(error) === "22023" && error instanceof Error && /(?:statement|lock)_timeout/.test(error.message);
 }

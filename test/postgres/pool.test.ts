@@ -6,6 +6,7 @@ import type { PoolClient } from "pg";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { Deadline } from "../../src/postgres/deadline.js";
 import { PoolDatabase } from "../../src/postgres/pool.js";
+import { ServerClock } from "../../src/postgres/server-clock.js";
 import { dataOf, Reader } from "../broker/reader.js";
 import { Gate, turn } from "../support/stage.js";
 import { describeWithPostgres } from "./postgres-server.js";
@@ -97,6 +98,19 @@ describeWithPostgres("postgresBroker and its pool", (postgres) => {
     await expect(broker.produce("a", () => [], { lease: 600_000 })).rejects.toMatchObject(error);
   });
 
+  it("refuses to produce at once, too, while the pool that is being ended waits for a client", async () => {
+    const pool = postgres.pool();
+    const broker = postgresBroker({ pool });
+    onTestFinished(() => broker.close());
+    await broker.migrate();
+    const client = await pool.connect();
+    const end = pool.end();
+    const error = { code: "ERR_BROKER_UNAVAILABLE", message: expect.stringContaining("pool") };
+    await expect(broker.produce("a", () => [], { lease: 600_000 })).rejects.toMatchObject(error);
+    client.release();
+    await end;
+  });
+
   it("does not commit statements that took too long only together", async () => {
     const pool = postgres.pool({ application_name: "slow" });
     await pool.query("CREATE TABLE done (what text)");
@@ -186,7 +200,8 @@ it("says that the database did not answer where the process itself stood still u
   const broker = postgresBroker({ pool, listen: false, timeout: 50 });
   onTestFinished(() => broker.close());
   await broker.migrate();
-  await broker.publish("a", { data: 1 });
+  // The first one takes long, because the functions are new.
+  await vi.waitFor(() => broker.publish("a", { data: 1 }), 10_000);
   const transaction = pool.transaction.bind(pool);
   const standstills = [30, 60];
   pool.transaction = (callback) => {
@@ -202,4 +217,18 @@ it("says that the database did not answer where the process itself stood still u
     code: "ERR_BROKER_UNAVAILABLE",
     message: expect.stringContaining("did not answer within 50 ms"),
   });
+});
+
+it.each([
+  '-1 is outside the valid range for parameter "lock_timeout" (0 .. 2147483647)',
+  "-1 ist außerhalb des gültigen Bereichs für Parameter »statement_timeout« (0 ... 2147483647)",
+])("runs again what a server whose clock has been set forward found too late: %s", async (message) => {
+  const refusals = [Object.assign(new Error(message), { code: "22023" })];
+  const ask = async (text: string) => {
+    if (!text.startsWith("SET")) return [[["0"]]];
+    const refusal = refusals.shift();
+    if (refusal !== undefined) throw refusal;
+    return [[], [["0"]], [["done"]], [["0"]]];
+  };
+  expect(await new ServerClock().transaction(ask, ["SELECT 'done'"], new Deadline(60_000))).toEqual([[["done"]]]);
 });

@@ -119,7 +119,8 @@ export class Session extends AsyncResource implements PumpEvents, StreamEvents {
   // ---- the head ----
 
   #openIdle(): void {
-    if (this.#state === "starting") this.#sender.open();
+    // A generator that has answered by itself may still have to finish. An item from it would be an error.
+    if (this.#state === "starting" && !this.#connection.isHeadSent) this.#sender.open();
     // A first item without bytes may have opened the stream without sending the head.
     if (this.#state === "open") this.#connection.flushHead();
   }

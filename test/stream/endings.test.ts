@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import compression from "compression";
 import express, { type ErrorRequestHandler, type NextFunction, type Request, type Response } from "express";
 import { eventSource, type EventSourceOptions, type EventStreamSource } from "express-event-source";
@@ -196,6 +197,18 @@ describe("a function that makes no source", () => {
     const answer = await fetch(s.url);
     await until(() => s.over === 1);
     expect([answer.status, await answer.text(), s.passedOn, s.summaries]).toEqual([401, "who are you?", [], []]);
+  });
+
+  it("is left alone, too, if it is a generator whose own answer takes longer than a turn of the event loop", async () => {
+    const words = "who are you?".repeat(1_000_000);
+    const s = await stage(async function* (_req, { response }) {
+      response.status(401).end(words);
+      await once(response, "close");
+    });
+    const answer = await fetch(s.url);
+    expect([answer.status, (await answer.text()).length]).toEqual([401, words.length]);
+    await until(() => s.over === 1);
+    expect([s.passedOn, s.summaries]).toEqual([[], []]);
   });
 
   it("that answers by itself and returns something to stream hears that it cannot do both", async () => {

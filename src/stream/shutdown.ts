@@ -89,7 +89,9 @@ const none = {};
 /** The notifiers by listening server, and then by signal. */
 const notifiers = new WeakMap<object, WeakMap<object, ShutdownNotifier>>();
 
-function notifierOf(server: Server | undefined, signal: AbortSignal | undefined): ShutdownNotifier {
+/** @returns `undefined` if nothing can begin a shutdown: a stream that waited for that would be kept in memory */
+function notifierOf(server: Server | undefined, signal: AbortSignal | undefined): ShutdownNotifier | undefined {
+  if (server === undefined && signal === undefined) return undefined;
   const listening = server === undefined ? none : listeningOf(server);
   let bySignal = notifiers.get(listening);
   if (bySignal === undefined) notifiers.set(listening, (bySignal = new WeakMap<object, ShutdownNotifier>()));
@@ -127,7 +129,7 @@ export interface ShutdownSettings {
 export class Shutdown extends LazySignal implements Link<Shutdown> {
   before: Shutdown | undefined;
   after: Shutdown | undefined;
-  readonly #notifier: ShutdownNotifier;
+  readonly #notifier: ShutdownNotifier | undefined;
   readonly #gracePeriod: number;
   readonly #events: StreamEvents;
   #timer: Timer | undefined;
@@ -144,18 +146,18 @@ export class Shutdown extends LazySignal implements Link<Shutdown> {
 
   /** Whether the shutdown has begun, even if the server has not been checked since. */
   get hasBegun(): boolean {
-    return this.aborted || this.#notifier.hasBegun;
+    return this.aborted || this.#notifier?.hasBegun === true;
   }
 
   /** Begins to wait for the shutdown. */
   wait(): void {
-    this.#notifier.add(this);
+    this.#notifier?.add(this);
   }
 
   /** Stops waiting, and stops the timer. */
   release(): void {
     this.#isReleased = true;
-    this.#notifier.remove(this);
+    this.#notifier?.remove(this);
     this.#timer?.stop();
   }
 

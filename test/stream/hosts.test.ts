@@ -2,7 +2,10 @@ import { eventSource, type EventStreamSource } from "express-event-source";
 import { EventEmitter } from "node:events";
 import { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
+import { until } from "../support/stage.js";
 
 // What serverless hosts and test doubles hand to a handler has no socket, or an object with the few methods they use.
 
@@ -114,5 +117,20 @@ describe.each(Object.entries(hosts))("a request and a response %s", (_name, host
     });
     expect(body).toBe("data: 1\n\n");
     expect([errors, isEnded]).toEqual([[expect.objectContaining({ message: "source fails" })], true]);
+  });
+
+  it("are not kept in memory by a stream that nothing will ever end", async () => {
+    setFlagsFromString("--expose-gc");
+    const collect = runInNewContext("gc") as () => void;
+    const start = (): WeakRef<object> => {
+      const { req, res } = host();
+      void eventSource(() => new Promise<never>(() => {}))(req as never, res as never);
+      return new WeakRef(res);
+    };
+    const response = start();
+    await until(() => {
+      collect();
+      return response.deref() === undefined;
+    });
   });
 });

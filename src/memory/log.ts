@@ -1,4 +1,4 @@
-import { isTurnSpent, whenTurnComes } from "../runtime/turn.js";
+import { whenNobodyWaits } from "../runtime/turn.js";
 import { wakeSoon } from "../runtime/woken.js";
 import type { Waiter } from "../source/feed.js";
 import type { History } from "../broker/checks.js";
@@ -87,7 +87,7 @@ export class Log {
   }
 
   /**
-   * Trims after the woken subscriptions have read, including those that wait for their turn. Until then, up to twice
+   * Trims after the woken subscriptions have read, including those that need several turns. Until then, up to twice
    * `maxEvents` are held.
    */
   #trimSoon(): void {
@@ -98,7 +98,7 @@ export class Log {
       this.#trim();
     };
     // The tick comes after the promises of those that read with `next`.
-    wakeSoon({ onWoken: () => process.nextTick(() => (isTurnSpent() ? whenTurnComes(trim) : trim())) });
+    wakeSoon({ onWoken: () => process.nextTick(() => whenNobodyWaits(trim)) });
   }
 
   #trim(): void {

@@ -30,6 +30,9 @@ let queue: (() => void)[] = [];
 let position = 0;
 let newcomers: (() => void)[] = [];
 
+/** The callbacks that come after all who wait. */
+let last: (() => void)[] = [];
+
 function begin(): void {
   if (hasBegun) return;
   hasBegun = true;
@@ -63,8 +66,14 @@ function serveNext(): void {
     position = 0;
   }
   const next = queue[position];
+  if (next === undefined) {
+    const callbacks = last;
+    last = [];
+    for (const callback of callbacks) callback();
+    return;
+  }
   // If the allowance is spent, `end` continues with the rest of the queue.
-  if (next === undefined || isAllowanceSpent()) return;
+  if (isAllowanceSpent()) return;
   position += 1;
   sliceBegan = now();
   next();
@@ -84,6 +93,12 @@ export function isTurnSpent(): boolean {
 export function whenTurnComes(callback: () => void): void {
   begin();
   newcomers.push(callback);
+}
+
+/** Calls `callback`, which must not throw, when nobody waits for a turn. */
+export function whenNobodyWaits(callback: () => void): void {
+  if (isAnybodyWaiting()) last.push(callback);
+  else callback();
 }
 
 /** Resolves when the caller's turn has come. */

@@ -177,6 +177,37 @@ describe("a burst that is longer than the history", () => {
     expect(clients.filter((client) => numbers(client).join() !== "1,2,3,4")).toHaveLength(0);
     await broker.close();
   });
+
+  it("reaches a stream in full that takes a whole turn for each event", async () => {
+    const broker = memoryBroker<Message>({ history: { maxEvents: 3 } });
+    const work = (event: PublishedEvent<Message>) => {
+      const end = performance.now() + 5;
+      while (performance.now() < end);
+      return event;
+    };
+    const { port } = await serve(
+      express()
+        .get(
+          "/busy",
+          eventSource((_req, stream) => broker.subscribe("room", stream), { toEvent: work }),
+        )
+        .get(
+          "/",
+          eventSource((_req, stream) => broker.subscribe("room", stream)),
+        ),
+    );
+    const clients: RawClient[] = [];
+    for (const path of ["/busy", "/", "/busy"]) {
+      const client = new RawClient(port).request("GET", path);
+      await client.until("\r\n\r\n");
+      clients.push(client);
+    }
+    const all = [1, 2, 3, 4, 5, 6];
+    await Promise.all(all.map((data) => broker.publish("room", { data })));
+    await Promise.all(clients.map((client) => client.until("data: 6\n")));
+    expect(clients.map(numbers)).toEqual([all, all, all]);
+    await broker.close();
+  });
 });
 
 describe("a subscription that is read by hand and then given to eventSource", () => {

@@ -159,3 +159,14 @@ it("serves many items in their place, before those that came later, beside strea
 async function ticking(): Promise<void> {
   for (let n = 0; n < 10; n++) await check();
 }
+
+it("calls back when nobody waits: after those, too, who need several turns", async () => {
+  const order: string[] = [];
+  turn.whenNobodyWaits(() => order.push("nobody was waiting"));
+  const working = ["one", "another"].map((name) => work(20).then(() => order.push(name)));
+  expect(order).toEqual(["nobody was waiting"]);
+  turn.whenNobodyWaits(() => order.push("nobody waits any more"));
+  while (immediates.length > 0) await check();
+  await Promise.all(working);
+  expect(order).toEqual(["nobody was waiting", "one", "another", "nobody waits any more"]);
+});

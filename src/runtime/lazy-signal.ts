@@ -12,13 +12,14 @@ export interface AbortSource {
 
 /**
  * Creates its AbortSignal only when `signal` is first read. Most streams never read it, and an AbortSignal takes as
- * much memory as the rest of an idle stream. The first listener that is added here needs none: it is held directly. Others,
- * which are rare, are added to the AbortSignal.
+ * much memory as the rest of an idle stream. A listener that does not need the AbortSignal can be added here directly.
+ * The first one needs no list. Others are rare, and there may be many: an AbortSignal would warn of a leak.
  */
 export class LazySignal implements AbortSource {
   #controller: AbortController | undefined;
   #reason: unknown;
   #listener: AbortListener | undefined;
+  #others: Set<AbortListener> | undefined;
 
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
@@ -32,14 +33,14 @@ export class LazySignal implements AbortSource {
     return this.#reason !== undefined;
   }
 
-  addEventListener(type: "abort", listener: AbortListener, options: { once: true }): void {
+  addEventListener(_type: "abort", listener: AbortListener): void {
     if (this.#listener === undefined) this.#listener = listener;
-    else this.signal.addEventListener(type, listener, options);
+    else (this.#others ??= new Set()).add(listener);
   }
 
-  removeEventListener(type: "abort", listener: AbortListener): void {
+  removeEventListener(_type: "abort", listener: AbortListener): void {
     if (this.#listener === listener) this.#listener = undefined;
-    else this.#controller?.signal.removeEventListener(type, listener);
+    else this.#others?.delete(listener);
   }
 
   /** Aborts with `reason`. Later calls change nothing. */
@@ -47,8 +48,9 @@ export class LazySignal implements AbortSource {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
     this.#controller?.abort(reason);
-    const listener = this.#listener;
-    this.#listener = undefined;
+    const [listener, others] = [this.#listener, this.#others];
+    this.#listener = this.#others = undefined;
     listener?.handleEvent();
+    others?.forEach((other) => other.handleEvent());
   }
 }

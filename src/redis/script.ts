@@ -57,12 +57,11 @@ const longestMessage = 16_384;
 export const adding: string = `
 local keep, firstCount, database, ring = tonumber(ARGV[2]), tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local isTold = true
+local lastTime, lastCount = string.match(last and last[1] or '0-0', '(%d+)-(%d+)')
+lastTime, lastCount = tonumber(lastTime), tonumber(lastCount)
 local function add(fields, extra, by)
   local at, n = now, firstCount
-  if last then
-    local lastTime, lastCount = string.match(last[1], '(%d+)-(%d+)')
-    if tonumber(lastTime) >= now then at, n = tonumber(lastTime), tonumber(lastCount) + 1 end
-  end
+  if lastTime >= now then at, n = lastTime, lastCount + 1 end
   local id = string.format('%.0f-%.0f', at, n)
   local after = last and last[1] or '0-0'
   local bytes = 0
@@ -76,16 +75,13 @@ local function add(fields, extra, by)
   local added = redis.pcall('XADD', key, 'MAXLEN', '~', keep + (extra or 0), id, 'after', after, unpack(fields))
   if type(added) == 'table' then return added.err end
   last = { id, { 'after', after, fields[1] } }
+  lastTime, lastCount = at, n
   local heard = redis.pcall(ring, key, message)
   if type(heard) == 'table' then isTold = heard.err end
   return id
 end
 local function isId(added) return string.find(added, '^%d+-%d+$') end
-local function slice(first, count)
-  local fields = {}
-  for i = first, first + count - 1 do fields[#fields + 1] = ARGV[i] end
-  return fields
-end
+local function slice(first, count) return { unpack(ARGV, first, first + count - 1) } end
 `;
 
 /**

@@ -82,22 +82,34 @@ export class PublishQueue {
     });
   }
 
-  /** Sends the channel's events until none is waiting. */
+  /**
+   * Sends the channel's events until none is waiting. The callers of one batch go on when the next one has been sent,
+   * so that Redis is at work meanwhile.
+   */
   async #send(key: string): Promise<void> {
     const waiting = this.#waiting.get(key) as Set<QueuedEvent>;
+    let settleLast: (() => void) | undefined;
     while (waiting.size > 0) {
       const batch = take(waiting);
+      const delivering = this.#deliver(key, batch);
+      // node-redis writes in an immediate, which comes before this one.
+      if (settleLast !== undefined) setImmediate(settleLast);
       try {
-        const answer = await this.#deliver(key, batch);
-        settle(key, batch, answer, this.#settings);
+        const answer = await delivering;
+        const results = resultsIn(answer, this.#settings);
         this.#mayRing = true;
         this.#setClock(answer);
+        const channel = key.slice(this.#settings.prefix.length);
+        settleLast = () => settle(channel, batch, results);
       } catch (error) {
-        for (const { reject } of batch) reject(toBrokerError(error));
+        settleLast = () => {
+          for (const { reject } of batch) reject(toBrokerError(error));
+        };
       }
       for (const { timer } of batch) clearTimeout(timer);
     }
     this.#waiting.delete(key);
+    settleLast?.();
   }
 
   /**
@@ -166,15 +178,14 @@ function take(waiting: Set<QueuedEvent>): QueuedEvent[] {
   return batch;
 }
 
-function settle(
-  key: string,
-  batch: readonly QueuedEvent[],
-  { status, rest }: Answer,
-  { ring, prefix }: BrokerSettings,
-): void {
-  const channel = key.slice(prefix.length);
+/** @throws {EventStreamError} `ERR_BROKER_UNAVAILABLE` if this user may not publish messages */
+function resultsIn({ status, rest }: Answer, { ring, prefix }: BrokerSettings): readonly string[] {
   const [refusal, ...results] = rest as string[];
   if (status === "denied" || refusal !== "") throw deniedBell(ring, prefix, refusal);
+  return results;
+}
+
+function settle(channel: string, batch: readonly QueuedEvent[], results: readonly string[]): void {
   for (const [index, { resolve, reject }] of batch.entries()) {
     const result = results[index] as string;
     if (isId(result)) resolve(result);

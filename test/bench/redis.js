@@ -197,7 +197,7 @@ const contenders = {
   "publish into 64 channels": () => broker.publish(`many ${n++ % 64}`, { data }),
 };
 const found = Object.fromEntries(Object.keys(contenders).map((name) => [name, []]));
-for (let turn = 0; turn < 12; turn++)
+for (let turn = 0; turn < 42; turn++)
   for (const [name, operation] of Object.entries(contenders)) {
     const rate = await throughput(operation);
     if (turn > 1) found[name].push(rate);

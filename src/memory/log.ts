@@ -37,6 +37,8 @@ export class Log {
 
   #waiting = new Set<Waiter>();
   #isBeingRead = false;
+  /** Whether more subscriptions have been woken since it began to wait for those that read. */
+  #hasWoken = false;
   /** The sequence of its newest entry. */
   last: number;
 
@@ -91,15 +93,23 @@ export class Log {
    * `maxEvents` are held.
    */
   #trimSoon(): void {
-    if (this.#isBeingRead) return;
-    this.#isBeingRead = true;
-    const trim = (): void => {
-      this.#isBeingRead = false;
-      this.#trim();
-    };
-    // The tick comes after the promises of those that read with `next`.
-    wakeSoon({ onWoken: () => process.nextTick(() => whenNobodyWaits(trim)) });
+    this.#hasWoken = true;
+    if (!this.#isBeingRead) this.#awaitReaders();
   }
+
+  #awaitReaders(): void {
+    this.#isBeingRead = true;
+    this.#hasWoken = false;
+    // The tick comes after the promises of those that read with `next`.
+    wakeSoon({ onWoken: () => process.nextTick(() => whenNobodyWaits(this.#onRead)) });
+  }
+
+  readonly #onRead = (): void => {
+    // Those that another event has woken meanwhile may not have begun to read.
+    if (this.#hasWoken) return this.#awaitReaders();
+    this.#isBeingRead = false;
+    this.#trim();
+  };
 
   #trim(): void {
     const limit = this.#history.maxEvents * (this.#isBeingRead ? 2 : 1);

@@ -162,6 +162,17 @@ describe("a burst that is longer than the history", () => {
     expect(await values(inOneRun, oneByOne)).toEqual([all, all]);
   });
 
+  it("reaches who waits in full, published in the tick before the log is trimmed for the event before", async () => {
+    const all = [1, 2, 3, 4, 5, 6, 7];
+    const inTheNextTick = async (broker: ReturnType<typeof memoryBroker<Message>>) => {
+      const first = broker.publish("room", { data: 1 });
+      process.nextTick(() => all.slice(1).forEach((data) => void broker.publish("room", { data })));
+      await first;
+      return 7;
+    };
+    expect(await values(inTheNextTick)).toEqual([all, all]);
+  });
+
   it("reaches more streams in full than are served in one tick", async () => {
     const broker = memoryBroker<Message>({ history: { maxEvents: 2 } });
     const { port } = await serve(

@@ -73,7 +73,7 @@ export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
   }
 
   #forget(channel: string, log: Log): void {
-    log.isForgotten = true;
+    log.forget();
     this.#logs.delete(channel);
     this.forgottenUpTo = Math.max(this.forgottenUpTo, log.lostUpTo);
     if (this.#logs.size === 0) this.#releaseTimer();

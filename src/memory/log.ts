@@ -1,4 +1,4 @@
-import { whenNobodyWaits } from "../runtime/turn.js";
+import { cancel, whenNobodyWaits } from "../runtime/turn.js";
 import { wakeSoon } from "../runtime/woken.js";
 import type { Waiter } from "../source/feed.js";
 import type { History } from "../broker/checks.js";
@@ -60,6 +60,12 @@ export class Log {
   /** Whether a subscription waits for the next event, or a producer is at work. */
   get isInUse(): boolean {
     return this.#waiting.size > 0 || this.claim?.state === "live";
+  }
+
+  /** The broker has no more use for it: nothing may hold it for longer than its readers do. */
+  forget(): void {
+    this.isForgotten = true;
+    cancel(this.#onRead);
   }
 
   wait(waiter: Waiter): void {

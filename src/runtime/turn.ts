@@ -31,7 +31,7 @@ let position = 0;
 let newcomers: (() => void)[] = [];
 
 /** The callbacks that come after all who wait. */
-let last: (() => void)[] = [];
+const last = new Set<() => void>();
 
 function begin(): void {
   if (hasBegun) return;
@@ -67,8 +67,8 @@ function serveNext(): void {
   }
   const next = queue[position];
   if (next === undefined) {
-    const callbacks = last;
-    last = [];
+    const callbacks = [...last];
+    last.clear();
     for (const callback of callbacks) callback();
     return;
   }
@@ -95,10 +95,18 @@ export function whenTurnComes(callback: () => void): void {
   newcomers.push(callback);
 }
 
-/** Calls `callback`, which must not throw, when nobody waits for a turn. */
+/**
+ * Calls `callback`, which must not throw, when nobody waits for a turn. Somebody waits for as long as there is a stream
+ * that is always ready, so whoever has no more use for the call must `cancel` it.
+ */
 export function whenNobodyWaits(callback: () => void): void {
-  if (isAnybodyWaiting()) last.push(callback);
+  if (isAnybodyWaiting()) last.add(callback);
   else callback();
+}
+
+/** Takes back `whenNobodyWaits`. */
+export function cancel(callback: () => void): void {
+  last.delete(callback);
 }
 
 /** Resolves when the caller's turn has come. */

@@ -4,11 +4,24 @@ import { setImmediate as turn } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { encodeEvent, type ServerSentEvent } from "express-event-source";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { Log } from "../../src/memory/log.js";
+import { whenTurnComes } from "../../src/runtime/turn.js";
 import { publishMany, read } from "../broker/contract.js";
 import { until } from "../support/stage.js";
 import { openMemory } from "./memory.js";
+
+async function untilGone(references: readonly WeakRef<object>[]): Promise<void> {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const isGone = (reference: WeakRef<object>) => reference.deref() === undefined;
+  for (let turns = 0; turns < 20 && !references.every(isGone); turns++) {
+    // What has been looked at lives until the end of the turn.
+    await turn();
+    collect();
+  }
+  expect(references.map(isGone)).toEqual(references.map(() => true));
+}
 
 describe("memoryBroker: cost", () => {
   it("serializes an event once, for however many subscribers, and their streams not again", async () => {
@@ -77,6 +90,26 @@ describe("memoryBroker: cost", () => {
     await until(() => log.lostUpTo === 997);
   });
 
+  it("lets a log that is forgotten become garbage, also while streams that are always ready work", async () => {
+    let isBusy = true;
+    onTestFinished(() => void (isBusy = false));
+    const work = (): void => {
+      if (isBusy) whenTurnComes(work);
+    };
+    work();
+    const forgotten: WeakRef<Log>[] = [];
+    const publishAndForget = async () => {
+      const log = new Log({ maxEvents: 3, maxAge: 1e9 }, 0);
+      log.wait({ wake: () => {} });
+      log.append({ sequence: 1, at: 0, event: { id: "1" } });
+      await turn();
+      log.forget();
+      forgotten.push(new WeakRef(log));
+    };
+    await publishAndForget();
+    await untilGone(forgotten);
+  });
+
   it("lets a subscription that is dropped become garbage", async () => {
     const broker = await openMemory();
     const dropped: WeakRef<object>[] = [];
@@ -89,15 +122,7 @@ describe("memoryBroker: cost", () => {
     await publishMany(broker, "a", 2);
     await drop(0);
     await drop(1);
-    setFlagsFromString("--expose-gc");
-    const collect = runInNewContext("gc") as () => void;
-    const isGone = (reference: WeakRef<object>) => reference.deref() === undefined;
-    for (let turns = 0; turns < 20 && !dropped.every(isGone); turns++) {
-      // What has been looked at lives until the end of the turn.
-      await turn();
-      collect();
-    }
-    expect(dropped.map(isGone)).toEqual([true, true]);
+    await untilGone(dropped);
   });
 
   it("is nothing for the names that strangers make up, once they have left", async () => {

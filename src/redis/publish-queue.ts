@@ -1,6 +1,7 @@
 import { channelEnded, channelProduced } from "../broker/checks.js";
 import type { EventStreamError } from "../errors.js";
 import type { EventParts } from "../broker/published-event.js";
+import { afterOneTurn } from "../runtime/turn.js";
 import type { Redis } from "./client.js";
 import { compareIds, isId } from "./entry.js";
 import { deniedBell, toBrokerError, unanswered, withTimeout } from "./failure.js";
@@ -90,26 +91,33 @@ export class PublishQueue {
     const waiting = this.#waiting.get(key) as Set<QueuedEvent>;
     let settleLast: (() => void) | undefined;
     while (waiting.size > 0) {
-      const batch = take(waiting);
-      const delivering = this.#deliver(key, batch);
-      // node-redis writes in an immediate, which comes before this one.
-      if (settleLast !== undefined) setImmediate(settleLast);
-      try {
-        const answer = await delivering;
-        const results = resultsIn(answer, this.#settings);
-        this.#mayRing = true;
-        this.#setClock(answer);
-        const channel = key.slice(this.#settings.prefix.length);
-        settleLast = () => settle(channel, batch, results);
-      } catch (error) {
-        settleLast = () => {
-          for (const { reject } of batch) reject(toBrokerError(error));
-        };
+      const sending = this.#sendBatch(key, take(waiting));
+      if (settleLast !== undefined) {
+        // node-redis writes in an immediate, which comes before this one.
+        await new Promise<void>(afterOneTurn);
+        settleLast();
       }
-      for (const { timer } of batch) clearTimeout(timer);
+      settleLast = await sending;
     }
     this.#waiting.delete(key);
     settleLast?.();
+  }
+
+  /** Never rejects: resolves, when Redis has answered or the client has given up, with what tells the callers. */
+  async #sendBatch(key: string, batch: readonly QueuedEvent[]): Promise<() => void> {
+    try {
+      const answer = await this.#deliver(key, batch);
+      const results = resultsIn(answer, this.#settings);
+      this.#mayRing = true;
+      this.#setClock(answer);
+      return () => settle(key.slice(this.#settings.prefix.length), batch, results);
+    } catch (error) {
+      return () => {
+        for (const { reject } of batch) reject(toBrokerError(error));
+      };
+    } finally {
+      for (const { timer } of batch) clearTimeout(timer);
+    }
   }
 
   /**

@@ -93,8 +93,8 @@ export class PublishQueue {
     while (waiting.size > 0) {
       const sending = this.#sendBatch(key, take(waiting));
       if (settleLast !== undefined) {
-        // node-redis writes in an immediate, which comes before this one.
-        await new Promise<void>(afterOneTurn);
+        // node-redis writes in an immediate that it asks for before the tick, on a cluster too.
+        await new Promise<void>((resolve) => process.nextTick(afterOneTurn, resolve));
         settleLast();
       }
       settleLast = await sending;

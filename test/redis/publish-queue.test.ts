@@ -1,32 +1,14 @@
-import { subscribe, unsubscribe } from "node:diagnostics_channel";
-import type { Socket } from "node:net";
 import { redisBroker } from "express-event-source/redis";
 import { Redis } from "ioredis";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { clients } from "./clients.js";
 import { connect } from "./connected.js";
 import { describeWithRedis } from "./redis-server.js";
+import { sentMeanwhile, size } from "./sent-meanwhile.js";
 
 describeWithRedis("redisBroker: those whose events wait for one another", (redis) => {
-  it.each(Object.entries(clients))("go on when the next events have been sent: %s", async (_name, open) => {
-    const sockets: Socket[] = [];
-    const collect = (message: unknown) => void sockets.push((message as { socket: Socket }).socket);
-    subscribe("net.client.socket", collect);
-    const { client, close } = await open(redis.url);
-    onTestFinished(() => {
-      close();
-      unsubscribe("net.client.socket", collect);
-    });
-    const sent = () => sockets.reduce((bytes, socket) => bytes + socket.bytesWritten, 0);
-    const broker = redisBroker({ client });
-    await broker.publish("a", { data: "Redis knows the script now" });
-    const first = broker.publish("a", { data: "first" });
-    const second = broker.publish("a", { data: "x".repeat(10_000) });
-    const before = sent();
-    await first;
-    const meanwhile = sent() - before;
-    await second;
-    expect(meanwhile).toBeGreaterThan(10_000);
+  it.each(Object.entries(clients))("go on when the next event has been sent: %s", async (_name, open) => {
+    expect(await sentMeanwhile(() => open(redis.url))).toBeGreaterThan(size);
   });
 
   it("are told in order, also if the client is closed before it gets the next events", async () => {

@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { redisBroker } from "express-event-source/redis";
-import { afterAll, beforeAll, describe } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { brokerContract } from "../../broker/contract.js";
 import { describeWith } from "../../support/installed.js";
 import { clients, type TestClient } from "../clients.js";
 import { describeWithRedis } from "../redis-server.js";
+import { sentMeanwhile, size } from "../sent-meanwhile.js";
 import { clusterClients, RedisCluster } from "./cluster.js";
 import { sentinelClients, SentinelGroup } from "./sentinel.js";
 
@@ -21,6 +22,10 @@ function contract(name: string, create: () => Promise<TestClient>, sharded: bool
       open: (history) => redisBroker({ client: client.client, prefix: `${brokers++}:`, history, sharded }),
       pass: async (milliseconds) => void (await sleep(milliseconds)),
       runs: 15,
+    });
+
+    it("lets those whose events wait for one another go on when the next event has been sent", async () => {
+      expect(await sentMeanwhile(create)).toBeGreaterThan(size);
     });
   });
 }

@@ -21,9 +21,22 @@ const allowance = 4;
 /** How long one stream may work while others wait, in milliseconds: enough to fill a few batches. */
 const slice = 1;
 
+/**
+ * The most items between two looks at the clock. A look costs a twentieth of an event or a fifth of a token, so it is not
+ * taken after each item while items are fast. Each turn and each slice begins with a look after each item.
+ */
+const maxStride = 16;
+
+/** How long the items between two looks may take to count as fast, in milliseconds. */
+const fast = 0.05;
+
 let hasBegun = false;
 let began = 0;
 let sliceBegan = 0;
+let lookedAt = 0;
+let stride = 1;
+/** How many more items need no look. */
+let ahead = 0;
 
 /** The callbacks that wait, first come, first served: `queue` from `position` on, then `newcomers`. */
 let queue: (() => void)[] = [];
@@ -36,10 +49,17 @@ const last = new Set<() => void>();
 function begin(): void {
   if (hasBegun) return;
   hasBegun = true;
-  began = sliceBegan = now();
+  began = now();
+  beginSlice(began);
   // Immediates run before timers. If the allowance is spent, wait for a second immediate, so that timers run in
   // between.
   setImmediate(() => (isAllowanceSpent() ? setImmediate(end) : end()));
+}
+
+function beginSlice(at: number): void {
+  sliceBegan = lookedAt = at;
+  stride = 1;
+  ahead = 0;
 }
 
 function end(): void {
@@ -75,7 +95,7 @@ function serveNext(): void {
   // If the allowance is spent, `end` continues with the rest of the queue.
   if (isAllowanceSpent()) return;
   position += 1;
-  sliceBegan = now();
+  beginSlice(now());
   next();
   // The tick runs when no microtask is left. By then this stream has done what it can, and its frames are being
   // written.
@@ -84,9 +104,20 @@ function serveNext(): void {
 
 /** Whether the caller must yield to the event loop, or to a stream that waits, before it goes on. */
 export function isTurnSpent(): boolean {
-  begin();
+  if (!hasBegun) {
+    begin();
+    return false;
+  }
+  if (ahead > 0) {
+    ahead -= 1;
+    return false;
+  }
   const at = now();
-  return at - began >= allowance || (isAnybodyWaiting() && at - sliceBegan >= slice);
+  if (at - began >= allowance || (isAnybodyWaiting() && at - sliceBegan >= slice)) return true;
+  stride = at - lookedAt < fast ? Math.min(2 * stride, maxStride) : 1;
+  lookedAt = at;
+  ahead = stride - 1;
+  return false;
 }
 
 /** Calls `callback`, which must not throw, after all earlier callbacks, in a turn whose allowance is not spent. */

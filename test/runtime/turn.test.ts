@@ -155,6 +155,42 @@ it("serves many items in their place, before those that came later, beside strea
   void busy;
 });
 
+it("looks at the clock after one of 16 fast items, and still lets them work for 4 ms", async () => {
+  let looks = 0;
+  let clock = now;
+  vi.mocked(performance.now).mockImplementation(() => (looks++, clock));
+  vi.resetModules();
+  turn = await import("../../src/runtime/turn.js");
+  let items = 0;
+  while (!turn.isTurnSpent()) {
+    items += 1;
+    clock += 0.001;
+  }
+  expect(items).toBeGreaterThanOrEqual(4_000);
+  expect(items).toBeLessThan(4_000 + 16);
+  expect(looks).toBeLessThan(items / 15);
+  await check();
+});
+
+it("looks after each item again once they have become slow, and in each new turn", async () => {
+  const blocks: number[] = [];
+  const workUntilSpent = (cost: () => number): void => {
+    const from = now;
+    do now += cost();
+    while (!turn.isTurnSpent());
+    blocks.push(now - from);
+  };
+  let handled = 0;
+  // Fast for long enough that there are 16 items between two looks, and then at once as slow as can be.
+  workUntilSpent(() => (++handled < 1_000 ? 0.001 : 3));
+  await check();
+  await check();
+  workUntilSpent(() => 3);
+  expect(blocks[0]).toBeLessThan(1 + 16 * 3 + 1);
+  // The first item begins the turn, and two more spend it.
+  expect(blocks[1]).toBe(9);
+});
+
 /** The loop turns until the streams have done their work. */
 async function ticking(): Promise<void> {
   for (let n = 0; n < 10; n++) await check();

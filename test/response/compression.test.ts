@@ -3,9 +3,9 @@ import type { EventSourceOptions } from "express-event-source";
 import { randomBytes } from "node:crypto";
 import { get, type IncomingMessage } from "node:http";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { RawClient } from "../support/raw-client.js";
-import { aborted, failOnAbort, failOnWarnings, Gate, stage, type Stage, until } from "../support/stage.js";
+import { aborted, failOnAbort, failOnWarnings, fakeTimers, Gate, stage, type Stage, until } from "../support/stage.js";
 
 failOnWarnings();
 
@@ -89,19 +89,27 @@ for (const coding of ["gzip", "deflate", "br"] as const) {
       expect(s.passedOn).toEqual([]);
     });
 
-    it("sends the first retry, pings and a farewell at once", async () => {
-      const { s, client } = await compressed(
-        async function* (_req, { signal }) {
-          await failOnAbort(signal);
-        },
-        coding,
-        { retry: 1_234, pingInterval: 20, maxDuration: 300, ping: () => ({ comment: `ping ${++pings}` }) },
-      );
-      let pings = 0;
-      await client.has("retry: 1234\n\n");
-      for (let n = 1; n <= 5; n++) await client.has(`: ping ${n}\n\n`);
-      await until(() => client.end === "ended");
-      await s.hasEnded("expired");
+    describe("with fake timers", () => {
+      fakeTimers();
+
+      it("sends the first retry, pings and a farewell at once", async () => {
+        let pings = 0;
+        const { s, client } = await compressed(
+          async function* (_req, { signal }) {
+            await failOnAbort(signal);
+          },
+          coding,
+          { retry: 1_234, pingInterval: 1_000, maxDuration: 10_000, ping: () => ({ comment: `ping ${++pings}` }) },
+        );
+        await client.has("retry: 1234\n\n");
+        for (let n = 1; n <= 5; n++) {
+          vi.advanceTimersByTime(1_000);
+          await client.has(`: ping ${n}\n\n`);
+        }
+        vi.advanceTimersByTime(5_000);
+        await until(() => client.end === "ended");
+        await s.hasEnded("expired");
+      });
     });
 
     it("lets the source go when the client leaves", async () => {

@@ -5,7 +5,17 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, it, vi } from "vitest";
 import { RawClient } from "../support/raw-client.js";
-import { failOnWarnings, fakeTimers, Gate, type Stage, stage, turn, until, failOnAbort } from "../support/stage.js";
+import {
+  failOnAbort,
+  failOnWarnings,
+  fakeTimers,
+  Gate,
+  type Stage,
+  stage,
+  standsStill,
+  turn,
+  until,
+} from "../support/stage.js";
 import { tlsConnection, tlsServer } from "../support/tls.js";
 
 failOnWarnings();
@@ -20,17 +30,6 @@ function memory(): number {
 }
 
 const MB = 1_000_000;
-
-/** Resolves when `count` has stood still for a while of real time. */
-async function standsStill(count: () => number): Promise<void> {
-  let before = -1;
-  let since = Date.now();
-  await until(() => {
-    if (count() !== before) since = Date.now();
-    before = count();
-    return Date.now() - since > 50;
-  });
-}
 
 const transports = {
   http: { server: () => createServer(), client: (s: Stage) => new RawClient(s.port) },

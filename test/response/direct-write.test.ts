@@ -4,7 +4,7 @@ import { OutgoingMessage, type Server, ServerResponse } from "node:http";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { RawClient } from "../support/raw-client.js";
 import { serve } from "../support/server.js";
-import { Gate, turn, until } from "../support/stage.js";
+import { freshTurn, Gate, turn, until } from "../support/stage.js";
 import { tlsConnection, tlsServer } from "../support/tls.js";
 
 // Where nobody wraps the response, a chunk goes to its socket in one piece. Nobody must be able to tell, and whoever does
@@ -98,6 +98,8 @@ describe("a chunk of a response that nobody wraps", () => {
     const client = new RawClient(port).request("GET", "/");
     await client.until("data: first\n\n");
     const write = vi.spyOn(res.socket!, "write");
+    // Were the allowance spent, the next two would not be joined.
+    await freshTurn();
     opened.open();
     await client.until("data: last\n\n");
     const [piece, encoding] = write.mock.calls[0] as unknown as [string, string];

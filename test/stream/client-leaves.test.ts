@@ -1,9 +1,8 @@
 import type { EventStream } from "express-event-source";
 import express, { type Request } from "express";
-import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { RawClient } from "../support/raw-client.js";
-import { failOnWarnings, fakeTimers, Gate, stage, turn, until, failOnAbort } from "../support/stage.js";
+import { failOnAbort, failOnWarnings, fakeTimers, Gate, stage, standsStill, until } from "../support/stage.js";
 
 failOnWarnings();
 fakeTimers();
@@ -92,11 +91,7 @@ describe("a source whose client reads nothing", () => {
     await client.until("data: ");
     client.socket.pause();
     // Blocked when no item more is asked for.
-    for (let before = -1; before !== asked;) {
-      before = asked;
-      await turn();
-      await sleep(20);
-    }
+    await standsStill(() => asked);
     return { s, client };
   }
 

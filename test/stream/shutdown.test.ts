@@ -6,7 +6,18 @@ import { type AddressInfo, createServer as createNetServer, type Socket } from "
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { RawClient } from "../support/raw-client.js";
 import { serve } from "../support/server.js";
-import { aborted, failOnAbort, failOnWarnings, fakeTimers, Gate, Stage, stage, turn, until } from "../support/stage.js";
+import {
+  aborted,
+  failOnAbort,
+  failOnWarnings,
+  fakeTimers,
+  Gate,
+  Stage,
+  stage,
+  standsStill,
+  turn,
+  until,
+} from "../support/stage.js";
 import { tlsConnection, tlsServer } from "../support/tls.js";
 
 failOnWarnings();
@@ -43,12 +54,13 @@ async function close(server: Server): Promise<number> {
 const soon = 5_000;
 
 describe("server.close()", () => {
-  it("ends a thousand streams, each with its farewell, soon after the grace period", async () => {
-    const s = await stage(polite, { shutdownGracePeriod: 2_000 });
+  it("ends a thousand streams, each with its farewell, before the grace period is over", async () => {
+    // Long enough for a busy machine: the server does not wait for it, because all the streams end before.
+    const s = await stage(polite, { shutdownGracePeriod: 15_000 });
     const clients: RawClient[] = [];
     for (let n = 0; n < 10; n++) clients.push(...(await Promise.all(Array.from({ length: 100 }, () => connected(s)))));
     const took = await close(s.server);
-    expect(took).toBeLessThan(2_000 + soon);
+    expect(took).toBeLessThan(15_000);
     await Promise.all(clients.map((client) => client.ended()));
     expect(clients.filter(({ received }) => received.endsWith(`data: farewell\n\n${lastChunk}`)).length).toBe(1_000);
     expect(s.summaries.filter(({ reason, events }) => reason === "shutdown" && events === 2).length).toBe(1_000);
@@ -167,10 +179,7 @@ describe("server.close()", () => {
     });
     const client = await connected(s);
     client.socket.pause();
-    for (let before = -1; before !== asked;) {
-      before = asked;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
+    await standsStill(() => asked);
     expect(await close(s.server)).toBeLessThan(soon);
     await s.hasEnded("shutdown");
   });

@@ -14,7 +14,7 @@ const now = performance.now.bind(performance);
 export async function until(isSo: () => boolean): Promise<void> {
   const start = now();
   while (!isSo()) {
-    if (now() - start > 10_000) throw new Error(`It never came to ${String(isSo)}`);
+    if (now() - start > 30_000) throw new Error(`It never came to ${String(isSo)}`);
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }
@@ -24,22 +24,47 @@ export function turn(): Promise<void> {
   return new Promise((resolve) => void setImmediate(resolve));
 }
 
+/**
+ * Resolves in a turn whose allowance (see `turn.ts`) none of the turns before has spent. One turn is not enough: on a
+ * busy machine, an item may spend the allowance of the turn after its own too.
+ */
+export async function freshTurn(): Promise<void> {
+  await turn();
+  await turn();
+}
+
+/**
+ * Resolves when `count` stands still through many turns of the event loop. No time is measured, because a busy machine
+ * may do something else meanwhile.
+ */
+export async function standsStill(count: () => number): Promise<void> {
+  let before = count();
+  let looks = 0;
+  await until(() => {
+    looks = count() === before ? looks + 1 : 0;
+    before = count();
+    return looks === 25;
+  });
+}
+
 /** A promise that is resolved from outside. */
 export class Gate<T = void> {
   open!: (value: T) => void;
   readonly opened: Promise<T> = new Promise((resolve) => (this.open = resolve));
 }
 
-/** Resolves when `signal` aborts. */
+/** Resolves when `signal` aborts, or has aborted: a client may have an item before its source goes on. */
 export function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
 }
 
-/** Rejects when `signal` aborts, like most functions that take a signal. */
-export function failOnAbort(signal: AbortSignal): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    signal.addEventListener("abort", () => reject(new Error("aborted")), { once: true });
-  });
+/** Rejects when `signal` aborts or has aborted, like most functions that take a signal. */
+export async function failOnAbort(signal: AbortSignal): Promise<never> {
+  await aborted(signal);
+  throw new Error("aborted");
 }
 
 /** A source that yields "hello" and then waits until its signal aborts. */

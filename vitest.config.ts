@@ -45,7 +45,7 @@ export default defineConfig({
     // Most tests wait for sockets: two at a time even where there are two cores.
     maxWorkers: Math.max(2, availableParallelism() - 1),
     // A bound against hanging, not a measure: machines are shared.
-    testTimeout: 20_000,
+    testTimeout: 60_000,
     hookTimeout: 60_000,
     dangerouslyIgnoreUnhandledErrors: false,
     coverage: {

@@ -1,4 +1,4 @@
-// htmx: each event is a piece of HTML, and its name says where it goes. Open http://localhost:3000/ in a browser.
+// htmx 4: each event is HTML that says where it goes. Open http://localhost:3000/ in a browser.
 //
 //     curl -N http://localhost:3000/delivery
 import { createRequire } from "node:module";
@@ -15,9 +15,9 @@ const page = `<!doctype html>
 <script src="/htmx.js"></script>
 <script src="/sse.js"></script>
 <h1>Your delivery</h1>
-<main hx-ext="sse" sse-connect="/delivery" sse-close="delivered">
-  <p sse-swap="status">Waiting …</p>
-  <ol sse-swap="step" hx-swap="beforeend"></ol>
+<main hx-sse:connect="/delivery" hx-sse:close="delivered">
+  <p id="status">Waiting …</p>
+  <ol id="steps"></ol>
 </main>
 </html>`;
 
@@ -28,7 +28,7 @@ const { resolve } = createRequire(import.meta.url);
 
 app.get("/", (_req, res) => res.send(page));
 app.get("/htmx.js", (_req, res) => res.sendFile(resolve("htmx.org/dist/htmx.min.js")));
-app.get("/sse.js", (_req, res) => res.sendFile(resolve("htmx-ext-sse/sse.js")));
+app.get("/sse.js", (_req, res) => res.sendFile(resolve("htmx.org/dist/ext/hx-sse.min.js")));
 
 app.get(
   "/delivery",
@@ -36,9 +36,10 @@ app.get(
     for (const [n, step] of steps.entries()) {
       // What the page shows already.
       if (n < Number(lastEventId ?? 0)) continue;
-      // It is HTML: escape what users wrote.
-      yield { id: n + 1, event: "step", data: `<li>\n  <b>${step}</b>\n</li>` };
-      yield { event: "status", data: `Step ${n + 1} of ${steps.length}` };
+      // It is HTML: escape what users wrote. It has no name, because htmx swaps in only events without one.
+      const data = `<hx-partial hx-target="#steps" hx-swap="beforeend"><li>${step}</li></hx-partial>
+<hx-partial hx-target="#status">Step ${n + 1} of ${steps.length}</hx-partial>`;
+      yield { id: n + 1, data };
       await sleep(200, undefined, { signal });
     }
     // Not by 204, as elsewhere: the extension comes back from that too.

@@ -7,12 +7,13 @@ const example = await runExample("htmx");
 test("the stream carries HTML, and goes on after the last step that was shown", async () => {
   const response = await fetch(example.url, { headers: { "Last-Event-ID": "3" } });
   expect(await response.text()).toBe(
-    "id: 4\nevent: step\ndata: <li>\ndata:   <b>Delivered</b>\ndata: </li>\n\nevent: status\ndata: Step 4 of 4\n\nevent: delivered\ndata: \n\n",
+    'id: 4\ndata: <hx-partial hx-target="#steps" hx-swap="beforeend"><li>Delivered</li></hx-partial>\n' +
+      'data: <hx-partial hx-target="#status">Step 4 of 4</hx-partial>\n\nevent: delivered\ndata: \n\n',
   );
 });
 
 test.skipIf(!hasChromium)(
-  "the sse extension swaps each event into its place, and closes at the last one",
+  "the extension swaps each event into its places, and closes at the last one",
   async ({ onTestFinished }) => {
     const browser = await launchChromium();
     onTestFinished(() => browser.close());
@@ -20,13 +21,13 @@ test.skipIf(!hasChromium)(
     const requests: string[] = [];
     page.on("request", (request) => requests.push(new URL(request.url()).pathname));
     await page.addInitScript(() => {
-      document.addEventListener("htmx:sseClose", (event) => {
-        document.title = `closed by ${(event as CustomEvent<{ type: string }>).detail.type}`;
+      document.addEventListener("htmx:sse:close", (event) => {
+        document.title = `closed by ${(event as CustomEvent<{ reason: string }>).detail.reason}`;
       });
     });
     await page.goto(new URL("/", example.url).href);
     await page.waitForFunction(() => document.title === "closed by message");
-    expect(await page.locator("li > b").allTextContents()).toEqual([
+    expect(await page.locator("li").allTextContents()).toEqual([
       "Packed",
       "Handed to the courier",
       "In your street",

@@ -107,7 +107,7 @@ export class Log {
     this.#isBeingRead = true;
     this.#hasWoken = false;
     // The tick comes after the promises of those that read with `next`.
-    wakeSoon({ onWoken: () => process.nextTick(() => whenNobodyWaits(this.#onRead)) });
+    wakeSoon({ onWoken: () => process.nextTick(() => this.isForgotten || whenNobodyWaits(this.#onRead)) });
   }
 
   readonly #onRead = (): void => {

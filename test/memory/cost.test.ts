@@ -98,15 +98,17 @@ describe("memoryBroker: cost", () => {
     };
     work();
     const forgotten: WeakRef<Log>[] = [];
-    const publishAndForget = async () => {
+    const publishAndForget = async (turns: number) => {
       const log = new Log({ maxEvents: 3, maxAge: 1e9 }, 0);
       log.wait({ wake: () => {} });
       log.append({ sequence: 1, at: 0, event: { id: "1" } });
-      await turn();
+      for (let n = 0; n < turns; n++) await turn();
       log.forget();
       forgotten.push(new WeakRef(log));
     };
-    await publishAndForget();
+    // While those that wait are still to be woken, and while they read.
+    await publishAndForget(0);
+    await publishAndForget(1);
     await untilGone(forgotten);
   });
 

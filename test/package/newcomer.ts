@@ -68,6 +68,33 @@ export const names: unknown[] = [encodeEvent, EventStreamError, redisBroker, pos
 `,
 };
 
+/**
+ * Each is a project of its own, which compiles with declarations: all that it exports of the library must have a name in
+ * the one entry that it uses.
+ */
+const declared = {
+  "memory.ts": `
+import { type EncodeOptions, type EventSourceOptions, memoryBroker } from "express-event-source";
+export const broker = memoryBroker();
+export const { publish, publishAll, end, subscribe, produce, stop, close } = broker;
+export const encoding = (options: EncodeOptions) => ({ ...options });
+export const streaming = (options: EventSourceOptions) => ({ pingInterval: 5_000, ...options });
+`,
+  "redis.ts": `
+import { redisBroker, type RedisBrokerOptions } from "express-event-source/redis";
+export const open = (options: RedisBrokerOptions) => redisBroker({ timeout: 1_000, ...options });
+export const { publish, publishAll, end, subscribe, produce, stop, close } = open({} as RedisBrokerOptions);
+export const withTimeout = (options: RedisBrokerOptions) => ({ timeout: 1_000, ...options });
+`,
+  "postgres.ts": `
+import { postgresBroker, type PostgresBrokerOptions, type TransactionOptions } from "express-event-source/postgres";
+export const open = (options: PostgresBrokerOptions) => postgresBroker({ timeout: 1_000, ...options });
+export const { publish, publishAll, end, subscribe, produce, stop, close } = open({} as PostgresBrokerOptions);
+export const withTimeout = (options: PostgresBrokerOptions) => ({ timeout: 1_000, ...options });
+export const clientOf = ({ client }: TransactionOptions) => client;
+`,
+};
+
 /** How a user's compiler may look for modules. All declarations are checked: `skipLibCheck` is off. */
 const resolutions = [
   ["nodenext", "nodenext"],
@@ -144,21 +171,24 @@ try {
       ],
       cwd,
     );
-    for (const [name, text] of Object.entries(programs)) writeFileSync(join(cwd, name), text);
+    for (const [name, text] of Object.entries({ ...programs, ...declared })) writeFileSync(join(cwd, name), text);
     await tryOut("esm.mjs", cwd);
     await tryOut("commonjs.cjs", cwd);
     check("errors of both builds", run(process.execPath, ["both.mjs"], cwd).trim(), "true true ERR_EMPTY_EVENT");
+    const compile = (name: string, module: string, resolution: string, ...more: string[]) => {
+      const options = ["--module", module, "--moduleResolution", resolution, "--target", "es2022", "--types", "node"];
+      run("npx", ["tsc", "--noEmit", "--strict", "--exactOptionalPropertyTypes", ...options, ...more, name], cwd);
+    };
     for (const type of ["module", "commonjs"]) {
       writeFileSync(
         join(cwd, "package.json"),
         JSON.stringify({ ...(JSON.parse(run("cat", ["package.json"], cwd)) as object), type }),
       );
-      for (const [module, resolution] of resolutions) {
-        const options = ["--module", module, "--moduleResolution", resolution, "--target", "es2022", "--types", "node"];
-        run("npx", ["tsc", "--noEmit", "--strict", "--exactOptionalPropertyTypes", ...options, "typed.ts"], cwd);
-      }
+      for (const [module, resolution] of resolutions) compile("typed.ts", module, resolution);
       console.log(`  types, as ${type}: compiled`);
     }
+    for (const name of Object.keys(declared)) compile(name, "nodenext", "nodenext", "--declaration");
+    console.log("  declarations: compiled");
   }
 } finally {
   rmSync(folder, { recursive: true, force: true });

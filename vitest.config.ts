@@ -47,6 +47,7 @@ export default defineConfig({
     // A bound against hanging, not a measure: machines are shared.
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    expect: { poll: { timeout: 20_000 } },
     dangerouslyIgnoreUnhandledErrors: false,
     coverage: {
       provider: "v8",

@@ -475,7 +475,7 @@ describe("the summary", () => {
     await fetch(`${url}?fail`);
     expect(onClose).not.toHaveBeenCalled();
     await (await fetch(url)).text();
-    await vi.waitFor(() => expect(onClose).toHaveBeenCalledTimes(1));
+    await vi.waitFor(() => expect(onClose).toHaveBeenCalledTimes(1), 20_000);
   });
 });
 
@@ -570,14 +570,14 @@ describe("an error after the head", () => {
       expect(client.body).toBe("data: before\n\n");
       expect(received).not.toContain("\r\n0\r\n");
       expect(received).not.toContain("secret");
-      await vi.waitFor(() => expect(errors).toEqual([expect.objectContaining({ message: "secret" })]));
+      await vi.waitFor(() => expect(errors).toEqual([expect.objectContaining({ message: "secret" })]), 20_000);
     },
   );
 
   it("names what to write instead", async () => {
     const { url, errors } = await streaming(["before", { price: 9 } as never]);
     await expect((await fetch(url)).text()).rejects.toThrow();
-    await vi.waitFor(() => expect(errors).toHaveLength(1));
+    await vi.waitFor(() => expect(errors).toHaveLength(1), 20_000);
     expect(errors[0]).toBeInstanceOf(EventStreamError);
     expect(errors[0]?.message).toBe(
       '"price" is not a field of an event (data, event, id, retry, comment); put your payload in data: { data: { price } }.',

@@ -53,7 +53,7 @@ describeWithPostgres("postgresBroker and its pool", (postgres) => {
     await broker.migrate();
     const early = new Reader(await broker.subscribe("ended"));
     const earlier = early.rest();
-    await vi.waitFor(() => expect(pool.idleCount).toBe(pool.totalCount));
+    await vi.waitFor(() => expect(pool.idleCount).toBe(pool.totalCount), 20_000);
     isHolding = true;
     await broker.publish("ended", { data: 1 });
     await asked.opened;
@@ -131,7 +131,7 @@ it("closes in order where its PGlite was closed before it", async () => {
   const subscription = await broker.subscribe("a");
   const rest = subscription[Symbol.asyncIterator]().next();
   const listening = "SELECT 1 FROM pg_listening_channels()";
-  await vi.waitFor(async () => expect((await pool.query(listening)).rows).not.toEqual([]));
+  await vi.waitFor(async () => expect((await pool.query(listening)).rows).not.toEqual([]), 20_000);
   await pool.close();
   await broker.close();
   expect(await rest).toMatchObject({ done: true });
@@ -144,7 +144,7 @@ it("closes in time where a transaction of the application keeps its PGlite busy"
   await broker.migrate();
   const rest = new Reader(await broker.subscribe("a")).rest();
   const listening = "SELECT 1 FROM pg_listening_channels()";
-  await vi.waitFor(async () => expect((await pool.query(listening)).rows).not.toEqual([]));
+  await vi.waitFor(async () => expect((await pool.query(listening)).rows).not.toEqual([]), 20_000);
   await pool.transaction(() => broker.close());
   expect(await rest).toEqual([]);
 });
@@ -186,7 +186,7 @@ it("asks next to nothing of its database while a producer has not got its first 
   });
   await broker.publish("a", { data: "note" });
   const listening = "SELECT 1 FROM pg_listening_channels()";
-  await vi.waitFor(async () => expect((await pool.query(listening)).rows).not.toEqual([]));
+  await vi.waitFor(async () => expect((await pool.query(listening)).rows).not.toEqual([]), 20_000);
   await broker.publish("a", { data: "another" });
   for (let turns = 0; turns < 20; turns++) await turn();
   expect(asked).toBeLessThan(20);

@@ -49,7 +49,7 @@ it("answers what it is asked just when it comes to rest", async () => {
   const reader = open(async () => ({ ...status, last: 1, isEnded: true }), 100);
   const tail = reader.join("c", { place: { run: "a.1", n: 1 }, status: undefined });
   // The channel has ended, so its tail is in use no more, and nothing else is read.
-  await vi.waitFor(() => expect(reader.find("c")).toBeUndefined());
+  await vi.waitFor(() => expect(reader.find("c")).toBeUndefined(), 20_000);
   // The next check falls due while the process stands still.
   const until = performance.now() + 120;
   while (performance.now() < until);
@@ -63,7 +63,7 @@ it("stops asking a database that is away when nobody needs it any more", async (
     throw new Error("away");
   });
   const tail = reader.join("c", { place: { asOf: 1_000 }, status: undefined });
-  await vi.waitFor(() => expect(asked).toBeGreaterThan(5));
+  await vi.waitFor(() => expect(asked).toBeGreaterThan(5), 20_000);
   reader.leave(tail);
   for (let turns = 0; turns < 5; turns++) await turn();
   const before = asked;
@@ -77,9 +77,9 @@ it("reports no gap to a subscription that began just before its channel, beside 
   const [early, late] = [cursorOf(reader, { asOf: 1_000 }), cursorOf(reader, { asOf: 20_000 })];
   expect([early.peek(), late.peek()]).toEqual([undefined, undefined]);
   gate.open();
-  await vi.waitFor(() => expect(reader.find("c")?.status).toBeDefined());
+  await vi.waitFor(() => expect(reader.find("c")?.status).toBeDefined(), 20_000);
   expect(late.peek()).toBeUndefined();
-  await vi.waitFor(() => expect(early.peek()).toBe("gap"));
+  await vi.waitFor(() => expect(early.peek()).toBe("gap"), 20_000);
 });
 
 it("reports no gap to a subscription that has waited for its channel for long, if the reader has looked for it", async () => {
@@ -92,9 +92,9 @@ it("reports no gap to a subscription that has waited for its channel for long, i
   const waiting = cursorOf(reader, { asOf: clock });
   expect(waiting.peek()).toBeUndefined();
   for (clock of [8_000, 16_000, 24_000])
-    await vi.waitFor(() => expect(reader.find("c")?.place).toEqual({ asOf: clock }));
+    await vi.waitFor(() => expect(reader.find("c")?.place).toEqual({ asOf: clock }), 20_000);
   found = status;
-  await vi.waitFor(() => expect(reader.find("c")?.status).toBeDefined());
+  await vi.waitFor(() => expect(reader.find("c")?.status).toBeDefined(), 20_000);
   expect(waiting.peek()).toBeUndefined();
   expect(waiting.place).toEqual({ run: status.run, n: 0 });
 });

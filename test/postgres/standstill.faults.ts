@@ -75,7 +75,7 @@ describeWithPostgres(
       const [pid] = (await client.query<{ pid: number }>("SELECT pg_backend_pid() AS pid")).rows.map(({ pid }) => pid);
       const commit = client.query(`SELECT event_source.publish('another', '{ "data": 1 }')`);
       const waiting = "SELECT pid AS number FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-      await vi.waitFor(async () => expect(await numbers(waiting, [])).toEqual([pid]));
+      await vi.waitFor(async () => expect(await numbers(waiting, [])).toEqual([pid]), 20_000);
       await expect(broker.publish("kept", { data: "rejected" })).rejects.toMatchObject({
         code: "ERR_BROKER_UNAVAILABLE",
       });
@@ -83,7 +83,7 @@ describeWithPostgres(
       await commit;
       client.release();
       const busy = "SELECT pid AS number FROM pg_stat_activity WHERE application_name = $1 AND state = 'active'";
-      await vi.waitFor(async () => expect(await numbers(busy, ["notifier"])).toEqual([]));
+      await vi.waitFor(async () => expect(await numbers(busy, ["notifier"])).toEqual([]), 20_000);
       expect(await lastOf("kept")).toEqual([1]);
     });
   },

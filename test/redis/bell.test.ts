@@ -19,7 +19,7 @@ it("gives up the keys that have moved to another master, and no others", async (
   onTestFinished(() => bell.close());
   const keys = ["one", "moved", "two"];
   for (const key of keys) bell.add(key);
-  await vi.waitFor(() => expect(events.onHearing.mock.calls.flat(2)).toEqual(["one", "two"]));
+  await vi.waitFor(() => expect(events.onHearing.mock.calls.flat(2)).toEqual(["one", "two"]), 20_000);
   expect(events.onMoved.mock.calls).toEqual([[["moved"]]]);
   expect(keys.filter((key) => bell.has(key))).toEqual(["one", "two"]);
 });

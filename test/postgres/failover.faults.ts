@@ -2,7 +2,6 @@ import { postgresBroker, type PostgresBroker } from "express-event-source/postgr
 import type { Pool } from "pg";
 import { expect, it, onTestFinished } from "vitest";
 import { read } from "../broker/contract.js";
-import { dataOf } from "../broker/reader.js";
 import { TcpProxy } from "../redis/tcp-proxy.js";
 import { describeWithPostgres, type PostgresServer } from "./postgres-server.js";
 
@@ -39,9 +38,9 @@ describeWithPostgres("a failover", (postgres) => {
     const behind = await read(broker, "a", { lastEventId: ids[0] });
     const elsewhere = await read(other, "a", { lastEventId: ids[0] });
     const quiet = await read(broker, "quiet", { from: "start" });
-    expect(dataOf(await behind.take(1))).toEqual([1]);
-    expect(dataOf(await elsewhere.take(1))).toEqual([1]);
-    expect(dataOf(await quiet.take(1))).toEqual([0]);
+    await behind.expectNext(1);
+    await elsewhere.expectNext(1);
+    await quiet.expectNext(0);
     const [primaryPool, replicaPool] = [postgres.pool(), replica.pool()];
     await catchUp(primaryPool, replicaPool);
     await replicaPool.query("ALTER SYSTEM SET primary_conninfo = ''");
@@ -49,7 +48,7 @@ describeWithPostgres("a failover", (postgres) => {
     while ((await replicaPool.query("SELECT FROM pg_stat_wal_receiver")).rowCount !== 0);
     // Acknowledged, read, and lost.
     for (const data of [2, 3]) ids.push(await broker.publish("a", { data }));
-    expect(dataOf(await ahead.take(2))).toEqual([2, 3]);
+    await ahead.expectNext(2, 3);
     await postgres.kill();
     port = replica.port;
     await replicaPool.query("SELECT pg_promote()");
@@ -62,15 +61,14 @@ describeWithPostgres("a failover", (postgres) => {
     // Another run: the number of a lost event names none of these.
     expect(await publish("a")).toBe(ids[2]?.replace(/\.1-3$/, ".2-3"));
     await publish("quiet");
-    expect(dataOf(await ahead.take(2))).toEqual(["gap", "new"]);
-    expect(dataOf(await behind.take(1))).toEqual(["new"]);
-    expect(dataOf(await elsewhere.take(1))).toEqual(["new"]);
-    expect(dataOf(await quiet.take(1))).toEqual(["new"]);
+    await ahead.expectNext("gap", "new");
+    await behind.expectNext("new");
+    await elsewhere.expectNext("new");
+    await quiet.expectNext("new");
     const late = open();
-    const since = async (id: string | undefined, count: number) =>
-      dataOf(await (await read(late, "a", { lastEventId: id })).take(count));
-    expect(await since(ids[3], 4)).toEqual(["gap", 0, 1, "new"]);
-    expect(await since(ids[2], 4)).toEqual(["gap", 0, 1, "new"]);
-    expect(await since(ids[1], 1)).toEqual(["new"]);
+    const since = (lastEventId: string | undefined) => read(late, "a", { lastEventId });
+    await (await since(ids[3])).expectNext("gap", 0, 1, "new");
+    await (await since(ids[2])).expectNext("gap", 0, 1, "new");
+    await (await since(ids[1])).expectNext("new");
   });
 });

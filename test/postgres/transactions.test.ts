@@ -51,18 +51,18 @@ describeWithPostgres(
         await rolledBack.query("ROLLBACK");
         await committed.query("COMMIT");
         await broker.publish("a", { data: "after" });
-        expect(dataOf(await reader.take(4))).toEqual(["direct", 1, 2, "after"]);
+        await reader.expectNext("direct", 1, 2, "after");
       });
 
       it("reaches those who are subscribed without another publish", async () => {
         const reader = await read(broker, "a");
-        const next = reader.take(2);
+        const next = reader.expectNext({ n: "1" }, 2);
         const client = await begin();
         await publishMany(broker, "b", 1);
         await broker.publish("a", { event: "e", data: { n: 1n.toString() } }, { client });
         await broker.publish("a", { data: 2 }, { client });
         await client.query("COMMIT");
-        expect(dataOf(await next)).toEqual([{ n: "1" }, 2]);
+        await next;
       });
 
       it("is not new to who subscribes after the commit", async () => {
@@ -71,8 +71,8 @@ describeWithPostgres(
         await client.query("COMMIT");
         const [now, start] = [await read(broker, "a"), await read(broker, "a", { from: "start" })];
         await broker.publish("a", { data: "new" });
-        expect(dataOf(await now.take(1))).toEqual(["new"]);
-        expect(dataOf(await start.take(2))).toEqual(["old", "new"]);
+        await now.expectNext("new");
+        await start.expectNext("old", "new");
       });
 
       it("goes with the savepoint to which it is rolled back", async () => {
@@ -122,14 +122,14 @@ describeWithPostgres(
         // So that the next check does not make up for it.
         const slow = postgresBroker({ pool, schema, pollInterval: 600_000 });
         onTestFinished(() => slow.close());
-        const next = (await read(slow, "a")).take(1);
+        const next = (await read(slow, "a")).expectNext(1);
         await checked.opened;
         const client = await begin();
         await broker.publish("a", { data: 1 }, { client });
         await client.query("COMMIT");
         await heard.opened;
         goOn.open();
-        expect(dataOf(await next)).toEqual([1]);
+        await next;
       });
 
       it("makes no transaction wait for another, whatever the order of the channels", async () => {
@@ -205,7 +205,7 @@ describeWithPostgres(
         await broker.end("a", { client });
         await broker.end("a", { client });
         await client.query("COMMIT");
-        expect(dataOf(await (await read(broker, "a", { from: "start" })).rest())).toEqual([2]);
+        await (await read(broker, "a", { from: "start" })).expectRest(2);
         const next = await begin();
         await expect(broker.publish("a", { data: 3 }, { client: next })).rejects.toMatchObject(refused);
         expect((await next.query("SELECT 1 AS one")).rows).toEqual([{ one: 1 }]);
@@ -218,7 +218,7 @@ describeWithPostgres(
         await broker.end("a");
         await client.query("COMMIT");
         // Whoever asks next finds it.
-        expect(dataOf(await (await read(broker, "a", { from: "start" })).rest())).toEqual([]);
+        await (await read(broker, "a", { from: "start" })).expectRest();
         await broker.end("a");
         expect(messages).toMatchObject([{ channel: "a", error: { code: "ERR_CHANNEL_ENDED" } }]);
       });
@@ -273,7 +273,7 @@ describeWithPostgres(
         for (const name of ["a".repeat(512), "😀".repeat(256), "日".repeat(512)]) {
           const reader = await read(broker, name);
           await publish(name, '{"data": 1}');
-          expect(dataOf(await reader.take(1))).toEqual([1]);
+          await reader.expectNext(1);
         }
       });
 
@@ -281,7 +281,7 @@ describeWithPostgres(
         const messages = announced();
         await broker.end("a");
         await publish("a", '{"data": 1}');
-        expect(dataOf(await (await read(broker, "a", { from: "start" })).rest())).toEqual([]);
+        await (await read(broker, "a", { from: "start" })).expectRest();
         expect(messages).toMatchObject([{ channel: "a", error: { code: "ERR_CHANNEL_ENDED" } }]);
       });
     });

@@ -3,7 +3,7 @@ import { createClientPool } from "redis";
 import { setTimeout as sleep } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
+import { afterAll, beforeAll, expect, it, onTestFinished, vi } from "vitest";
 import { publishMany, read } from "../broker/contract.js";
 import { dataOf } from "../broker/reader.js";
 import { calls as callsOf, type Client, connect } from "./connected.js";
@@ -105,6 +105,9 @@ describeWithRedis("what redisBroker costs", (redis) => {
   });
 
   it("is no wait for the audit where one subscription begins in the turn in which the channel's last one ends", async () => {
+    // Without it, an event that waits for the audit never comes.
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+    onTestFinished(() => void vi.useRealTimers());
     const broker = open();
     const reader = await read(broker, "a");
     const first = reader.take(1);
@@ -115,10 +118,7 @@ describeWithRedis("what redisBroker costs", (redis) => {
     await broker.publish("a", { data: 1 });
     await second;
     void reader.return();
-    const began = performance.now();
     await next.expectNext(1);
-    // The audit looks at a single channel after 600 ms.
-    expect(performance.now() - began).toBeLessThan(300);
   });
 
   it("is no polling in an idle process, and nothing without a subscription", async () => {

@@ -50,7 +50,7 @@ export function lostContract(share: (history?: HistoryOptions) => Promise<Shared
     return events.map(({ event, data }) => event ?? data);
   };
 
-  describe("two processes", { timeout: 30_000 }, () => {
+  describe("two processes", () => {
     it("have one producer between them", async () => {
       const { producing, other } = await open();
       const gate = new Gate();
@@ -118,7 +118,7 @@ export function lostContract(share: (history?: HistoryOptions) => Promise<Shared
     });
   });
 
-  describe("a producer that is cut off for longer than its lease", { timeout: 30_000 }, () => {
+  describe("a producer that is cut off for longer than its lease", () => {
     it("is lost: one `lost` and the end, however many wait for it; it writes nothing more", async () => {
       const store = await open();
       const { producing, other } = store;
@@ -151,7 +151,7 @@ export function lostContract(share: (history?: HistoryOptions) => Promise<Shared
     });
   });
 
-  it("a lease that has run out is over for everybody, also where nobody has noticed", { timeout: 30_000 }, async () => {
+  it("a lease that has run out is over for everybody, also where nobody has noticed", async () => {
     const store = await open();
     const { producing, other } = store;
     const calls: Record<string, () => Promise<unknown>> = {
@@ -176,7 +176,7 @@ export function lostContract(share: (history?: HistoryOptions) => Promise<Shared
     for (const channel of Object.keys(calls)) expect(await names(other, channel)).toEqual(["first", "lost"]);
   });
 
-  it("a producer that the store has forgotten is lost, and those who wait are told", { timeout: 30_000 }, async () => {
+  it("a producer that the store has forgotten is lost, and those who wait are told", async () => {
     const { producing, other, forget } = await open();
     const { source, reason } = haltingSource();
     const run = await producing.produce("a", source, { lease });
@@ -189,7 +189,7 @@ export function lostContract(share: (history?: HistoryOptions) => Promise<Shared
     expect((await names(other)).at(-1)).toBe("lost");
   });
 
-  describe("a producer that is cut off for less than its lease", { timeout: 30_000 }, () => {
+  describe("a producer that is cut off for less than its lease", () => {
     it("goes on, and each of its events is stored once", async () => {
       const store = await open();
       const items = new Gate();

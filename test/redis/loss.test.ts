@@ -160,26 +160,28 @@ describeWithRedis("Redis with less than before", (redis) => {
 
 describeWithRedis("Redis with all it should have", (redis) => {
   const open = connected(redis);
+  /** A process that stands still for longer does not know what it has missed. */
+  const maxAge = 1_500;
 
   it("is no gap where the key of an idle channel has aged out", async () => {
-    const { broker } = open({ history: { maxAge: 200 } });
+    const { broker, prefix, client } = open({ history: { maxAge } });
     const reader = await read(broker, "a");
     await publishMany(broker, "a", 2);
     await reader.take(2);
     const next = reader.take(2);
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await expect.poll(() => client.exists(`${prefix}a`)).toBe(0);
     await broker.publish("a", { data: "new" });
     await broker.publish("a", { data: "newer" });
     expect(dataOf(await next)).toEqual(["new", "newer"]);
   });
 
   it("is no gap to who comes back to several channels, of which one was quiet for longer than anything is kept", async () => {
-    const { broker } = open({ history: { maxAge: 300 } });
+    const { broker, prefix, client } = open({ history: { maxAge } });
     const first = await read(broker, ["quiet", "busy", "empty"]);
     await broker.publish("quiet", { data: 0 });
     await first.take(1);
     const waiting = first.take(1);
-    await new Promise((resolve) => setTimeout(resolve, 1200));
+    await expect.poll(() => client.exists(`${prefix}quiet`)).toBe(0);
     await broker.publish("busy", { data: 1 });
     const [{ id }] = (await waiting) as [{ id: string }];
     void first.return();

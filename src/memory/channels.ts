@@ -122,7 +122,10 @@ export class Channels implements Logs, SubscriptionHost<Entry, LogCursor> {
 
   close(): void {
     this.isClosed = true;
-    for (const log of this.#logs.values()) log.wake();
+    for (const log of this.#logs.values()) {
+      log.wake();
+      log.forget();
+    }
     this.#logs.clear();
     this.#releaseTimer();
   }

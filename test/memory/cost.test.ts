@@ -5,6 +5,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { encodeEvent, type ServerSentEvent } from "express-event-source";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { Channels } from "../../src/memory/channels.js";
 import { Log } from "../../src/memory/log.js";
 import { whenTurnComes } from "../../src/runtime/turn.js";
 import { publishMany, read } from "../broker/contract.js";
@@ -21,6 +22,16 @@ async function untilGone(references: readonly WeakRef<object>[]): Promise<void> 
     collect();
   }
   expect(references.map(isGone)).toEqual(references.map(() => true));
+}
+
+/** A stream that is always ready. */
+function workUntilTestFinished(): void {
+  let isBusy = true;
+  onTestFinished(() => void (isBusy = false));
+  const work = (): void => {
+    if (isBusy) whenTurnComes(work);
+  };
+  work();
 }
 
 describe("memoryBroker: cost", () => {
@@ -91,12 +102,7 @@ describe("memoryBroker: cost", () => {
   });
 
   it("lets a log that is forgotten become garbage, also while streams that are always ready work", async () => {
-    let isBusy = true;
-    onTestFinished(() => void (isBusy = false));
-    const work = (): void => {
-      if (isBusy) whenTurnComes(work);
-    };
-    work();
+    workUntilTestFinished();
     const forgotten: WeakRef<Log>[] = [];
     const publishAndForget = async (turns: number) => {
       const log = new Log({ maxEvents: 3, maxAge: 1e9 }, 0);
@@ -110,6 +116,22 @@ describe("memoryBroker: cost", () => {
     await publishAndForget(0);
     await publishAndForget(1);
     await untilGone(forgotten);
+  });
+
+  it("lets the logs of a broker that is closed become garbage, also while streams that are always ready work", async () => {
+    workUntilTestFinished();
+    const closed: WeakRef<Log>[] = [];
+    const publishAndClose = async () => {
+      const channels = new Channels({ maxEvents: 3, maxAge: 1e9 });
+      const log = channels.open("a");
+      log.wait({ wake: () => {} });
+      channels.append("a", { text: "1" });
+      await turn();
+      channels.close();
+      closed.push(new WeakRef(log));
+    };
+    await publishAndClose();
+    await untilGone(closed);
   });
 
   it("lets a subscription that is dropped become garbage", async () => {

@@ -42,6 +42,8 @@ let ahead = 0;
 let queue: (() => void)[] = [];
 let position = 0;
 let newcomers: (() => void)[] = [];
+/** Whether the one whose turn has come may still have to work: a promise tells it so after all ticks. */
+let isServing = false;
 
 /** The callbacks that come after all who wait. */
 const last = new Set<() => void>();
@@ -79,6 +81,7 @@ function isAllowanceSpent(): boolean {
 }
 
 function serveNext(): void {
+  isServing = false;
   // Replaced even if the allowance is spent: a queue that has been served still refers to streams that may be gone.
   if (position === queue.length) {
     queue = newcomers;
@@ -96,6 +99,7 @@ function serveNext(): void {
   if (isAllowanceSpent()) return;
   position += 1;
   beginSlice(now());
+  isServing = true;
   next();
   // The tick runs when no microtask is left. By then this stream has done what it can, and its frames are being
   // written.
@@ -127,11 +131,12 @@ export function whenTurnComes(callback: () => void): void {
 }
 
 /**
- * Calls `callback`, which must not throw, when nobody waits for a turn. Somebody waits for as long as there is a stream
- * that is always ready, so whoever has no more use for the call must `cancel` it.
+ * Calls `callback`, which must not throw, when nobody waits for a turn, or has got one that is still to be used.
+ * Somebody waits for as long as there is a stream that is always ready, so whoever has no more use for the call must
+ * `cancel` it.
  */
 export function whenNobodyWaits(callback: () => void): void {
-  if (isAnybodyWaiting()) last.add(callback);
+  if (isServing || isAnybodyWaiting()) last.add(callback);
   else callback();
 }
 

@@ -206,3 +206,18 @@ it("calls back when nobody waits: after those, too, who need several turns", asy
   await Promise.all(working);
   expect(order).toEqual(["nobody was waiting", "one", "another", "nobody waits any more"]);
 });
+
+it("calls back after the last who waits has worked, also if a promise tells it that its turn has come", async () => {
+  turn.isTurnSpent();
+  now += 10;
+  const order: string[] = [];
+  const first = turn.nextTurn().then(() => {
+    order.push("first");
+    // In the tick in which the last is told, and before it hears of it.
+    queueMicrotask(() => process.nextTick(turn.whenNobodyWaits, () => order.push("nobody waits any more")));
+  });
+  const second = turn.nextTurn().then(() => order.push("second"));
+  while (immediates.length > 0) await check();
+  await Promise.all([first, second]);
+  expect(order).toEqual(["first", "second", "nobody waits any more"]);
+});

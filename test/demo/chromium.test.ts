@@ -7,7 +7,7 @@ import { streamTests } from "./streams.js";
 import { visitor } from "./visit.js";
 
 // One file, so that one browser, and the pages that it has made, serve them all.
-describe.runIf(hasChromium)("in Chromium", { concurrent: true, timeout: 90_000 }, () => {
+describe.runIf(hasChromium)("in Chromium", { concurrent: true, timeout: 180_000 }, () => {
   let browser: Browser;
   beforeAll(async () => {
     browser = await launchChromium();

@@ -3,7 +3,7 @@ import type { TestContext } from "vitest";
 import { type Demo, startDemo } from "../../examples/demo/server.js";
 
 /** A bound against hanging, not a measure. */
-export const patiently = { timeout: 30_000 };
+export const patiently = { timeout: 60_000 };
 
 /** A demo of its own for one test, and a browser of its own: a page at an origin that no other test has had. */
 export interface Visit {

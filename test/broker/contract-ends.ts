@@ -68,8 +68,14 @@ export function endsContract(subject: Subject): void {
       await subject.pass(200);
       await expect(broker.publish("a", { data: 1 })).rejects.toMatchObject({ code: "ERR_CHANNEL_ENDED" });
       await subject.pass(2_000);
-      await broker.publish("a", { data: 2 });
-      expect(dataOf(await (await read(broker, "a", { lastEventId: id })).take(2)).at(-1)).toBe(2);
+      // If the machine stands still before an event is read, that one has aged too: there is a gap in its place.
+      let published = 1;
+      let second: unknown;
+      do {
+        await broker.publish("a", { data: ++published });
+        [, second] = dataOf(await (await read(broker, "a", { lastEventId: id })).take(2));
+      } while (second === "gap" && published < 10);
+      expect(second).toBe(published);
     });
   });
 

@@ -144,7 +144,7 @@ export function produceContract(name: string, subject: ProducingSubject): void {
       });
 
       it("is claimed once until the channel is forgotten", async () => {
-        const broker = await open({ maxAge: 800 });
+        const broker = await open({ maxAge: 1_200 });
         await (
           await begin(broker, () => [{ data: 1 }])
         ).done;
@@ -155,7 +155,7 @@ export function produceContract(name: string, subject: ProducingSubject): void {
       });
 
       it("keeps its channel while it runs, whatever maxAge is", async () => {
-        const broker = await open({ maxAge: 500 });
+        const broker = await open({ maxAge: 1_000 });
         const gate = new Gate();
         const run = await begin(broker, async function* () {
           yield { data: "old" };

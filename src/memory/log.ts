@@ -36,9 +36,8 @@ export class Log {
   wasIdle = false;
 
   #waiting = new Set<Waiter>();
-  #isBeingRead = false;
-  /** Whether more subscriptions have been woken since it began to wait for those that read. */
-  #hasWoken = false;
+  /** Whether it waits for those that it has woken to read. `"more woken"`: others have been woken since that began. */
+  #reading: "no" | "yes" | "more woken" = "no";
   /** The sequence of its newest entry. */
   last: number;
 
@@ -99,26 +98,25 @@ export class Log {
    * `maxEvents` are held.
    */
   #trimSoon(): void {
-    this.#hasWoken = true;
-    if (!this.#isBeingRead) this.#awaitReaders();
+    if (this.#reading === "no") this.#awaitReaders();
+    else this.#reading = "more woken";
   }
 
   #awaitReaders(): void {
-    this.#isBeingRead = true;
-    this.#hasWoken = false;
+    this.#reading = "yes";
     // The tick comes after the promises of those that read with `next`.
     wakeSoon({ onWoken: () => process.nextTick(() => this.isForgotten || whenNobodyWaits(this.#onRead)) });
   }
 
   readonly #onRead = (): void => {
     // Those that another event has woken meanwhile may not have begun to read.
-    if (this.#hasWoken) return this.#awaitReaders();
-    this.#isBeingRead = false;
+    if (this.#reading === "more woken") return this.#awaitReaders();
+    this.#reading = "no";
     this.#trim();
   };
 
   #trim(): void {
-    const limit = this.#history.maxEvents * (this.#isBeingRead ? 2 : 1);
+    const limit = this.#history.maxEvents * (this.#reading === "no" ? 1 : 2);
     while (this.#entries.length - this.#first > limit) this.#evict();
     this.expire(this.touched);
   }
